@@ -1,0 +1,63 @@
+# Two commands do everything: `make course` and `make test`. Both set up a .venv of their own first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONHASHSEED := 0
+# One thread a process: our tests and trainings are small, and run side by side.
+export OMP_NUM_THREADS ?= 1
+
+TOPICS := $(basename $(notdir $(wildcard solutions/*.py)))
+PACKAGE := $(shell find ml_course autograder -name '*.py' 2>/dev/null)
+BOOK := $(shell find book -type f -not -name '*.pyc' 2>/dev/null) _config.yml _toc.yml
+READY := .venv/.ready
+HTML := _build/html/.built
+
+.DEFAULT_GOAL := help
+.PHONY: help course test book serve notebooks audit clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"make: Python {sys.version.split()[0]} came, 3.11 or newer is needed: make PYTHON=python3.11 …")' || exit 2
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv: install it (Debian: apt-get install python3-venv)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "setting up .venv (a few minutes the first time) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[book,grade,test]' 2>.venv/pip.log || { cat .venv/pip.log; exit 2; }
+	@touch $@
+
+$(HTML): $(READY) $(BOOK) $(PACKAGE)
+	$(BIN)/jupyter-book build . -W --keep-going
+	@touch $@
+
+book: $(HTML)  ## execute every chapter and build the book into _build/html
+
+serve: book  ## show the book at http://localhost:8000
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+notebooks: $(HTML)  ## write notebooks/ from book/ and solutions/
+	$(BIN)/python -m autograder.homework
+	$(BIN)/python -m ml_course.scripts.chapters
+
+course: notebooks  ## the book, the notebooks, and a sample class graded in course/
+	$(BIN)/python -m autograder.sample_class course
+	@echo
+	@echo "book       _build/html/index.html (make serve)"
+	@echo "homework   $(foreach topic,$(TOPICS),notebooks/homework/$(topic)/$(topic).ipynb)"
+	@echo "feedback   course/feedback/STUDENT/TOPIC/TOPIC.html"
+	@echo "gradebook  course/gradebook.db, course/grades.csv"
+
+audit: $(READY)  ## prove every exercise
+	$(BIN)/autograder audit
+
+test: $(HTML)  ## all tests: library, exercises, notebooks, engine, layout, pages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/autograder audit
+	$(BIN)/pytest -n auto --dist loadgroup tests
+	$(BIN)/pytest -n auto --doctest-modules ml_course
+	$(BIN)/pytest -n auto --nbval notebooks/chapters
+
+clean:  ## remove everything generated but the committed notebooks and .venv
+	rm -rf _build course .pytest_cache .hypothesis .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

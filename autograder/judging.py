@@ -1,0 +1,319 @@
+"""The judge's side of a question: compare a student's replies with the reference's and say what is wrong.
+
+Nothing here runs a line of a student's code: replies are plain values, however they were come by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from autograder.exercise import DTYPE, GRADIENTS, SIDE_EFFECTS, Case, Exercise, Mistake
+from autograder.probing import Question, Reply, TimeUp, deadline, observe
+from autograder.wire import Array, Other, plain
+
+NOT_WRITTEN = "NotImplementedError"
+COARSE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}  # relative tolerances where float64's would be too fine
+
+
+@dataclass(frozen=True)
+class Facet:
+    """One share of the points and, where it was not earned, the first complaint."""
+
+    name: str
+    points: float
+    max_points: float
+    complaint: str = ""
+    case: str = ""
+    inputs: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one answer earned and why."""
+
+    exercise: str
+    facets: tuple[Facet, ...]
+    summary: str
+    mistake: str = ""
+    cause: str = ""
+    hint: str = ""
+    called: tuple[str, ...] = ()
+    official: bool = False
+
+    @property
+    def points(self) -> float:
+        return sum(facet.points for facet in self.facets)
+
+    @property
+    def max_points(self) -> float:
+        return sum(facet.max_points for facet in self.facets)
+
+    @property
+    def passed(self) -> bool:
+        return self.points == self.max_points
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "points": self.points, "max_points": self.max_points}
+
+
+@dataclass(frozen=True)
+class Complaint:
+    facet: str
+    text: str
+
+
+Ask = Callable[[Question], Reply]
+
+
+def question(exercise: Exercise, case: Case) -> Question:
+    """The case as it is sent to a student's process."""
+    return Question(exercise.probe_source, exercise.probe_name, case.inputs, exercise.topic, list(exercise.forbidden))
+
+
+def ask_here(answer: Callable) -> Ask:
+    """Put questions to an answer that lives in this very process."""
+    return lambda question: observe(question, answer)
+
+
+def judge(exercise: Exercise, ask: Ask, seed: int, seconds: float | None = None) -> Verdict:
+    """Put every case of `seed` to the answer and award the facets. No fault of the answer raises here."""
+    return award(exercise, seed, collect(exercise, ask, seed, seconds))
+
+
+def collect(exercise: Exercise, ask: Ask, seed: int, seconds: float | None = None) -> tuple[Reply, ...]:
+    """The replies to every case of `seed`; those after a hang or an exit say so instead."""
+    cases, seconds = exercise.make_cases(seed), seconds or exercise.seconds
+    replies: list[Reply] = []
+    try:
+        with deadline(seconds):
+            for case in cases:
+                replies.append(ask(question(exercise, case)))
+    except TimeUp:
+        failed = Reply(error="TimeUp", message=f"no result after {seconds:g} s: is there a loop that never ends?")
+    except BaseException as error:  # a SystemExit or a KeyboardInterrupt raised by the answer itself
+        failed = Reply(error=type(error).__name__, message=str(error))
+    else:
+        return tuple(replies)
+    return (*replies, *[failed] * (len(cases) - len(replies)))
+
+
+@lru_cache(maxsize=1024)
+def expected_replies(exercise: Exercise, seed: int) -> tuple[tuple[Case, Reply], ...]:
+    """Each case with the reference's own reply. Raises where the reference fails: an exercise that cannot be."""
+    cases = exercise.make_cases(seed)
+    pairs = tuple((case, observe(question(exercise, case), exercise.reference, watch=False)) for case in cases)
+    for case, reply in pairs:
+        if reply.error:
+            raise ValueError(f"{exercise.name}: the reference fails on {case!r}: {reply.error}: {reply.message}")
+    return pairs
+
+
+@lru_cache(maxsize=4096)
+def mistaken_replies(exercise: Exercise, mistake: Mistake, seed: int) -> tuple[Reply, ...]:
+    """What a known mistake replies to the same cases."""
+    return collect(exercise, lambda question: observe(question, mistake.answer, watch=False), seed)
+
+
+def award(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Verdict:
+    """The verdict on the replies to all cases of `seed`, in their order."""
+    expected = expected_replies(exercise, seed)
+    called = sorted({name for reply in replies for name in reply.called})
+    if called:
+        text = f"uses {', '.join(called)}, which this exercise asks you to write yourself"
+        facets = tuple(Facet(name, 0, share, text) for name, share in exercise.facets.items())
+        return Verdict(exercise.name, facets, text, called=tuple(called))
+
+    first: dict[str, tuple[Complaint, Case]] = {}
+    proven: set[str] = set()
+    for (case, want), got in zip(expected, replies, strict=True):
+        complaints = list(complain(exercise, case, got, want, proven))
+        for complaint in complaints:
+            first.setdefault(complaint.facet, (complaint, case))
+
+    founded = exercise.foundation in proven and exercise.foundation not in first
+    facets = []
+    for name, share in exercise.facets.items():
+        if name in first:
+            complaint, case = first[name]
+            facets.append(Facet(name, 0, share, complaint.text, case.label, describe_inputs(case.inputs)))
+        elif name not in proven or not founded:
+            facets.append(Facet(name, 0, share, f"counts once {exercise.foundation!r} is right"))
+        else:
+            facets.append(Facet(name, share, share))
+    if all(facet.points == facet.max_points for facet in facets):
+        return Verdict(exercise.name, tuple(facets), "all right")
+    if all(reply.error == NOT_WRITTEN for reply in replies):
+        empty = tuple(Facet(facet.name, 0, facet.max_points) for facet in facets)
+        return Verdict(exercise.name, empty, "not written yet")
+    mistake = diagnose(exercise, seed, replies)
+    return Verdict(
+        exercise.name,
+        tuple(facets),
+        "not right yet",
+        *((mistake.label, mistake.cause, mistake.hint) if mistake else ()),
+    )
+
+
+def facet_of(exercise: Exercise, case: Case, key: str) -> str:
+    """Gradients have a facet of their own where the exercise lists it; everything else belongs to its case's."""
+    return GRADIENTS if key.startswith("gradient") and GRADIENTS in exercise.facets else case.facet
+
+
+def complain(exercise: Exercise, case: Case, got: Reply, want: Reply, proven: set[str]) -> Iterator[Complaint]:
+    """Everything wrong with one reply; facets that were put to the test are added to `proven`."""
+    if got.error:
+        where = f", at {got.line}" if got.line else ""
+        said = got.message if got.error == "TimeUp" else f"{got.error}: {got.message}"
+        yield Complaint(case.facet, (said or got.error) + where)
+        return
+    if SIDE_EFFECTS in exercise.facets:
+        proven.add(SIDE_EFFECTS)
+        for name, before in case.inputs.items():
+            if isinstance(before, np.ndarray) and not same(plain(before), got.after.get(name)):
+                yield Complaint(SIDE_EFFECTS, f"the argument {name} was changed: work on a copy")
+    if exercise.custom_judge:
+        proven.update(facet_of(exercise, case, key) for key in want.outputs)
+        for key, text in exercise.custom_judge(case.inputs, numbers(got.outputs), numbers(want.outputs)):
+            yield Complaint(facet_of(exercise, case, key), text)
+        return
+    values_first = sorted(want.outputs.items(), key=lambda item: facet_of(exercise, case, item[0]) == GRADIENTS)
+    wrong = None
+    for key, wanted in values_first:
+        facet = facet_of(exercise, case, key)
+        if wrong and not wrong.dtype_only and facet != case.facet:
+            return  # wrong values have wrong gradients: one fault costs one facet
+        proven.add(facet)
+        if DTYPE in exercise.facets and isinstance(wanted, Array):
+            proven.add(DTYPE)
+        wrong = difference(key, got.outputs.get(key), wanted, exercise.rtol)
+        if wrong:
+            yield Complaint(DTYPE if wrong.dtype_only and DTYPE in exercise.facets else facet, wrong.text)
+
+
+def numbers(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Outputs as a custom judge gets them: bare arrays."""
+    return {key: value.data if isinstance(value, Array) else value for key, value in outputs.items()}
+
+
+@dataclass(frozen=True)
+class Difference:
+    text: str
+    dtype_only: bool = False
+
+
+def tolerance(dtype: str, rtol: float) -> float:
+    return max(rtol, COARSE.get(dtype.removeprefix("torch."), 0))
+
+
+def difference(key: str, got: Any, want: Any, rtol: float = 1e-6) -> Difference | None:
+    """What distinguishes `got` from `want`, said to a student; `None` where nothing does."""
+    if isinstance(want, Array):
+        return _array_difference(key, got, want, rtol)
+    if isinstance(want, list | dict) and type(got) is type(want):
+        if len(got) != len(want):
+            return Difference(f"{key}: expected {len(want)} items, got {len(got)}: {brief(got)}")
+        keys = want.keys() if isinstance(want, dict) else range(len(want))
+        for item in keys:
+            inner = got.get(item) if isinstance(got, dict) else got[item]
+            wrong = difference(f"{key}[{item!r}]", inner, want[item], rtol)
+            if wrong:
+                return wrong
+        return None
+    close = type(got) is type(want) and (
+        got == want or (type(want) is float and bool(np.isclose(got, want, rtol, 0, True)))
+    )
+    return None if close else Difference(f"{key}: expected {brief(want)}, got {brief(got)}")
+
+
+def _array_difference(key: str, got: Any, want: Array, rtol: float) -> Difference | None:
+    if not isinstance(got, Array):
+        told = " (is there a return?)" if got is None else ""
+        return Difference(f"{key}: expected {want.described}, got {brief(got)}{told}")
+    if got.data.shape != want.data.shape:
+        return Difference(f"{key}: expected shape {want.data.shape}, got {got.data.shape}")
+    within = tolerance(got.dtype if got.data.dtype.kind == "f" else want.dtype, rtol)
+    if got.data.dtype.kind in "biu" and want.data.dtype.kind in "biu":
+        bad = got.data != want.data
+    else:
+        a, b = got.data.astype(np.float64), want.data.astype(np.float64)
+        finite = np.isfinite(b)
+        scale = float(np.abs(b[finite]).max(initial=0.0)) or 1.0
+        bad = ~np.isclose(a, b, rtol=within, atol=within * scale, equal_nan=True)
+    if bad.any():
+        return Difference(_numbers_differ(key, got.data, want.data, bad))
+    if got.dtype != want.dtype:
+        return Difference(f"{key}: the numbers are right, but the type should be {want.dtype}, not {got.dtype}", True)
+    return None
+
+
+def _numbers_differ(key: str, got: np.ndarray, want: np.ndarray, bad: np.ndarray) -> str:
+    with np.errstate(invalid="ignore"):
+        gap = np.where(bad, np.abs(np.nan_to_num(got.astype(float)) - np.nan_to_num(want.astype(float))), -1)
+    worst = np.unravel_index(int(np.argmax(gap)), gap.shape)
+    place = f" at [{', '.join(str(int(index)) for index in worst)}]" if worst else ""
+    nans = int(np.isnan(got.astype(float)).sum() - np.isnan(want.astype(float)).sum())
+    count = f"{int(bad.sum())} of {bad.size} numbers differ, " if bad.size > 1 else ""
+    tail = f"; {nans} of yours are NaN" if nans > 0 else ""
+    most = f"{count}most{place}" if count else "the number"
+    return f"{key}: {most}: expected {number(want[worst])}, got {number(got[worst])}{tail}"
+
+
+def number(value: Any) -> str:
+    kind = np.asarray(value).dtype.kind
+    return str(bool(value)) if kind == "b" else str(int(value)) if kind in "iu" else f"{value:.5g}"
+
+
+def brief(value: Any) -> str:
+    """A value in a few words: shapes for arrays, the text itself for what is short."""
+    if isinstance(value, np.ndarray):
+        value = plain(value)
+    if isinstance(value, Array):
+        shown = ", ".join(number(item) for item in value.data.ravel()[:6])
+        return f"{value.described} [{shown}]" if value.data.size <= 6 else value.described
+    if isinstance(value, Other):
+        return f"something of type {value.type_name}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def describe_inputs(inputs: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {brief(value)}" for name, value in inputs.items())
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal to the last bit, NaN included."""
+    if isinstance(a, Array) and isinstance(b, Array):
+        return a.dtype == b.dtype and a.data.shape == b.data.shape and bool(np.array_equal(a.data, b.data, _has_nan(a)))
+    return type(a) is type(b) and a == b
+
+
+def _has_nan(array: Array) -> bool:
+    return array.data.dtype.kind == "f"
+
+
+def diagnose(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Mistake | None:
+    """The known mistake whose replies to all cases equal these, if there is one."""
+    for mistake in exercise.mistakes:
+        theirs = mistaken_replies(exercise, mistake, seed)
+        if len(theirs) == len(replies) and all(map(lambda a, b: alike(exercise, a, b), replies, theirs)):
+            return mistake
+    return None
+
+
+def alike(exercise: Exercise, got: Reply, mistaken: Reply) -> bool:
+    """Whether two replies tell the same story: the same error, or outputs that cannot be told apart."""
+    if got.error or mistaken.error:
+        return (got.error, got.message) == (mistaken.error, mistaken.message)
+    if SIDE_EFFECTS in exercise.facets and not (
+        got.after.keys() == mistaken.after.keys()
+        and all(difference("", got.after[key], value, exercise.rtol) is None for key, value in mistaken.after.items())
+    ):
+        return False
+    return got.outputs.keys() == mistaken.outputs.keys() and all(
+        difference("", got.outputs[key], value, exercise.rtol) is None for key, value in mistaken.outputs.items()
+    )

@@ -1,0 +1,192 @@
+"""The student's side of a question: run a probe on an answer and report plain values. Nothing is judged here.
+
+This module and `wire` are all of the autograder that a student's process needs; neither imports an exercise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import random
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from autograder.wire import Array, pack, plain, unpack
+
+WATCHED_PACKAGES = {"torch", "numpy", "scipy", "sklearn", "ml_course"}
+
+
+class TimeUp(BaseException):
+    """Raised inside an answer that ran past its time. Not an Exception, so that `except Exception` lets it pass."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A probe's source and one case's plain inputs."""
+
+    probe: str
+    probe_name: str
+    inputs: dict[str, Any]
+    topic: str
+    forbidden: list[str] = field(default_factory=list)
+    seed: int = 0
+
+    def pack(self) -> bytes:
+        return pack({key: plain(value) for key, value in vars(self).items()})
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Question:
+        return cls(**unpack(message))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: outputs, or the error's type, message and line; the inputs afterwards; forbidden calls."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    message: str = ""
+    line: str = ""
+    called: list[str] = field(default_factory=list)
+
+    def pack(self) -> bytes:
+        return pack({key: plain(value) for key, value in vars(self).items()})
+
+    @classmethod
+    def unpack(cls, message: bytes) -> Reply:
+        return cls(**unpack(message))
+
+
+def observe(question: Question, answer: Callable, watch: bool = True) -> Reply:
+    """Run the question's probe on `answer`. Whatever the answer does, a reply comes back (but for `TimeUp`)."""
+    namespace: dict[str, Any] = {"__name__": "probe"}
+    exec(compile(question.probe, "<probe>", "exec"), namespace)
+    inputs = {name: as_passed(value) for name, value in question.inputs.items()}
+    reseed(question.seed)
+    called: set[str] = set()
+    try:
+        with watching(question.forbidden, question.topic, called) if watch else contextlib.nullcontext():
+            returned = namespace[question.probe_name](answer, **inputs)
+        outputs = {key: plain(value) for key, value in returned.items()}
+        reply = Reply(outputs, called=sorted(called))
+    except Exception as error:
+        reply = Reply(error=type(error).__name__, message=str(error)[:500], line=own_line(error), called=sorted(called))
+    after = {name: plain(value) for name, value in inputs.items() if isinstance(value, np.ndarray)}
+    reply = Reply(**{**vars(reply), "after": after})
+    try:
+        return Reply.unpack(reply.pack())  # as over a pipe: nothing but plain values is left
+    except ValueError as error:
+        return Reply(error="ValueError", message=str(error))
+
+
+def as_passed(value: Any) -> Any:
+    """An input as the probe receives it: arrays as a writable copy, so that no case leaks into the next."""
+    if isinstance(value, Array):
+        return np.array(value.data)
+    if isinstance(value, np.ndarray):
+        return np.array(value)
+    return value
+
+
+def reseed(seed: int) -> None:
+    """The same random numbers for every answer to the same case."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+def own_line(error: BaseException) -> str:
+    """The deepest line of the student's own code in a traceback, as `line 3: scores / depth`."""
+    for entry in reversed(traceback.extract_tb(error.__traceback__)):
+        if "site-packages" in entry.filename or entry.filename == "<probe>" or "/lib/python" in entry.filename:
+            continue
+        if entry.filename == __file__:
+            continue
+        text = entry.line or linecache.getline(entry.filename, entry.lineno or 0).strip()
+        return f"line {entry.lineno}: {text}" if text else f"line {entry.lineno}"
+    return ""
+
+
+@contextlib.contextmanager
+def watching(forbidden: list[str], topic: str, called: set[str]) -> Iterator[None]:
+    """Note in `called` which forbidden functions run, by their own name, however they were reached.
+
+    A profiler sees calls of Python and C functions under any alias; a torch function mode sees what goes through
+    `torch.ops`. Both live in the student's process, so they are a tripwire, not a wall.
+    """
+    names = set(forbidden)
+
+    def note(name: str) -> None:
+        parts = {part.removeprefix("special_").strip("_") for part in name.split(".")}
+        called.update(parts & names)
+
+    def profiler(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            module = frame.f_globals.get("__name__") or ""
+            if module.split(".")[0] in WATCHED_PACKAGES:
+                if names:
+                    note(frame.f_code.co_qualname)
+                if module == f"ml_course.{topic}" or module.startswith(f"ml_course.{topic}."):
+                    called.add(f"ml_course.{topic}")
+                elif module.startswith("torch.jit") and names:
+                    called.add("torch.jit")
+        elif event == "c_call":
+            name = argument.__qualname__
+            if name in ("setprofile", "settrace"):
+                if frame.f_code.co_filename != __file__:
+                    called.add(f"sys.{name}")
+            elif names:
+                note(name)
+
+    stack = contextlib.ExitStack()
+    if names and "torch" in sys.modules:
+        stack.enter_context(_function_mode(note))
+    previous = sys.getprofile()
+    with stack:
+        sys.setprofile(profiler)
+        try:
+            yield
+        finally:
+            sys.setprofile(previous)
+
+
+def _function_mode(note: Callable[[str], None]) -> contextlib.AbstractContextManager:
+    from torch.overrides import TorchFunctionMode
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            note(getattr(function, "__name__", str(function)))
+            return function(*args, **(kwargs or {}))
+
+    return Watch()
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise `TimeUp` in the main thread after so many seconds, again and again until the block ends.
+
+    Where there are no signals (Windows, other threads) there is no limit.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: Any) -> None:
+        raise TimeUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

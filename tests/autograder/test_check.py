@@ -1,0 +1,90 @@
+"""What a student sees: text in a terminal, a table in a notebook, a number for nbgrader."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbgrader.utils import determine_grade
+
+from autograder import check
+from autograder.check import VERDICT_TYPE, as_html, as_text
+from autograder.errors import CourseError
+from autograder.exercise import Exercise, load, topics
+from autograder.judging import Facet, Verdict
+from autograder.nbgrader_parts import earned
+from autograder.seeds import VARIABLE, case_seed, derive, seed_in_force
+
+WRONG = Verdict(
+    "toy.f",
+    (Facet("values", 0, 2, "y: expected 1, got <2>", "one & all", "x: int64 ()"), Facet("dtype", 1, 1)),
+    "not right yet",
+    "upside down",
+    "The cause.",
+    "The hint.",
+)
+
+
+def any_exercise() -> Exercise:
+    return next(iter(load(topics()[0]).values()))
+
+
+def test_text_says_facet_case_mistake_and_hint():
+    text = as_text(WRONG)
+    for said in (
+        "1 of 3 points",
+        "✗ values (0/2)",
+        "✓ dtype (1/1)",
+        "one & all",
+        "expected 1",
+        "upside down",
+        "The hint.",
+    ):
+        assert said in text
+
+
+def test_html_escapes_what_came_from_the_student():
+    html = as_html(WRONG)
+    assert "got &lt;2&gt;" in html and "one &amp; all" in html and "<2>" not in html and "upside down" in html
+
+
+def test_the_reference_handed_in_is_refused():
+    exercise = any_exercise()
+    report = check(exercise.name, exercise.reference)
+    assert report.points == 0 and "write yourself" in repr(report) and float(report) == 0
+
+
+def test_bad_calls_are_one_clear_line():
+    with pytest.raises(CourseError, match="no exercise called"):
+        check(f"{topics()[0]}.nothing", print)
+    with pytest.raises(CourseError, match="no homework called"):
+        check("nothing.nothing", print)
+    with pytest.raises(TypeError, match="needs your function or class itself, got int"):
+        check(any_exercise().name, 3)
+
+
+def test_a_notebook_gets_a_table_and_nbgrader_a_number():
+    exercise = any_exercise()
+    line = f'from autograder import check\ncheck("{exercise.name}", lambda *a, **k: None)'
+    cell = nbformat.v4.new_code_cell(line)
+    cell.metadata.nbgrader = dict(grade=True, solution=False, points=exercise.points, grade_id="x", schema_version=3)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    (output,) = notebook.cells[0].outputs
+    assert output.output_type == "execute_result" and "<table" in output.data["text/html"]
+    assert determine_grade(notebook.cells[0]) == (0, exercise.points)
+    assert output.data[VERDICT_TYPE]["exercise"] == exercise.name
+    assert earned(notebook.cells[0]) == 0
+
+
+def test_without_a_verdict_nothing_is_earned():
+    cell = nbformat.v4.new_code_cell("3.0", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": "3.0"})])
+    cell.metadata.nbgrader = dict(grade=True, points=3)
+    assert earned(cell) == 0
+
+
+def test_official_seeds_are_others_and_depend_on_the_key(monkeypatch):
+    practice, official = seed_in_force("a.b")
+    assert not official and practice == case_seed("a.b")
+    monkeypatch.setenv(VARIABLE, derive(b"secret", "a", "ada").hex())
+    hers, official = seed_in_force("a.b")
+    monkeypatch.setenv(VARIABLE, derive(b"secret", "a", "boris").hex())
+    assert official and len({practice, hers, seed_in_force("a.b")[0]}) == 3
