@@ -1,5 +1,5 @@
 """Checks and grades the course's homework: the bank of exercises and the engine that judges with it."""
 
-from autograder.check import check
+from autograder.checking import check
 
 __all__ = ["check"]

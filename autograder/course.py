@@ -27,6 +27,8 @@ JOURNAL = ".graded.json"
 CONFIG_TEXT = '''\
 """This folder is an nbgrader course. `nbgrader autograde TOPIC` and `autograder grade TOPIC` give the same grades."""
 
+import autograder.environment  # nbgrader starts `alembic` by name
+
 c = get_config()  # noqa: F821
 
 c.CourseDirectory.course_id = "ml-course"

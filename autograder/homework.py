@@ -21,6 +21,7 @@ import nbformat
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+import autograder.environment  # noqa: F401  (nbgrader finds alembic)
 from autograder.errors import CourseError
 from autograder.exercise import Exercise, load, topics
 from autograder.install import install_cell

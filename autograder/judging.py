@@ -77,7 +77,7 @@ def question(exercise: Exercise, case: Case) -> Question:
 
 def ask_here(answer: Callable) -> Ask:
     """Put questions to an answer that lives in this very process."""
-    return lambda question: observe(question, answer)
+    return lambda question: observe(Question.unpack(question.pack()), answer)
 
 
 def judge(exercise: Exercise, ask: Ask, seed: int, seconds: float | None = None) -> Verdict:
@@ -94,7 +94,7 @@ def collect(exercise: Exercise, ask: Ask, seed: int, seconds: float | None = Non
             for case in cases:
                 replies.append(ask(question(exercise, case)))
     except TimeUp:
-        failed = Reply(error="TimeUp", message=f"no result after {seconds:g} s: is there a loop that never ends?")
+        failed = hung(seconds)
     except BaseException as error:  # a SystemExit or a KeyboardInterrupt raised by the answer itself
         failed = Reply(error=type(error).__name__, message=str(error))
     else:
@@ -113,10 +113,19 @@ def expected_replies(exercise: Exercise, seed: int) -> tuple[tuple[Case, Reply],
     return pairs
 
 
-@lru_cache(maxsize=4096)
-def mistaken_replies(exercise: Exercise, mistake: Mistake, seed: int) -> tuple[Reply, ...]:
-    """What a known mistake replies to the same cases."""
-    return collect(exercise, lambda question: observe(question, mistake.answer, watch=False), seed)
+@lru_cache(maxsize=65536)
+def mistaken_reply(exercise: Exercise, mistake: Mistake, seed: int, index: int) -> Reply:
+    """What a known mistake replies to one of the same cases."""
+    case, _ = expected_replies(exercise, seed)[index]
+    try:
+        with deadline(exercise.seconds):
+            return observe(question(exercise, case), mistake.answer, watch=False)
+    except TimeUp:
+        return hung(exercise.seconds)
+
+
+def hung(seconds: float) -> Reply:
+    return Reply(error="TimeUp", message=f"no result after {seconds:g} s: is there a loop that never ends?")
 
 
 def award(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Verdict:
@@ -299,8 +308,8 @@ def _has_nan(array: Array) -> bool:
 def diagnose(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Mistake | None:
     """The known mistake whose replies to all cases equal these, if there is one."""
     for mistake in exercise.mistakes:
-        theirs = mistaken_replies(exercise, mistake, seed)
-        if len(theirs) == len(replies) and all(map(lambda a, b: alike(exercise, a, b), replies, theirs)):
+        theirs = (mistaken_reply(exercise, mistake, seed, index) for index in range(len(replies)))
+        if all(alike(exercise, got, mistaken) for got, mistaken in zip(replies, theirs, strict=True)):
             return mistake
     return None
 

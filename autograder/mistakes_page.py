@@ -3,12 +3,16 @@
 from autograder.exercise import Exercise, Mistake, load
 
 
-def mistakes_markdown(topic: str, *, labels: bool = False) -> str:
-    """Every exercise of a topic with its named mistakes: cause in the open, hint folded.
+def mistakes_markdown(topic: str) -> str:
+    """Every exercise of a topic with its named mistakes: cause and hint."""
+    return "\n\n".join(exercise_markdown(exercise) for exercise in load(topic).values()) + "\n"
 
-    With `labels`, each exercise bears the cross-reference label `ex-<topic>-<answer>`, which only the book understands.
-    """
-    return "\n\n".join(_exercise(exercise, labels) for exercise in load(topic).values()) + "\n"
+
+def exercise_markdown(exercise: Exercise) -> str:
+    """One exercise, folded because a bank is long; blank lines let what stands between the tags be read as Markdown."""
+    count = f"{len(exercise.mistakes)} mistake{'s' if len(exercise.mistakes) != 1 else ''}"
+    head = ["<details>", f"<summary><code>{exercise.answer_name}</code>: {count}</summary>", ""]
+    return "\n".join([*head, *map(_mistake, exercise.mistakes), "", "</details>"])
 
 
 def book_label(exercise: Exercise) -> str:
@@ -16,21 +20,7 @@ def book_label(exercise: Exercise) -> str:
     return f"ex-{exercise.topic}-{exercise.answer_name}".lower().replace("_", "-")
 
 
-def _exercise(exercise: Exercise, labels: bool) -> str:
-    lines = [f"({book_label(exercise)})=", ""] if labels else []
-    lines += [f"**In `{exercise.answer_name}`:**", ""]
-    for mistake in exercise.mistakes:
-        lines += _mistake(mistake)
-    return "\n".join(lines).rstrip()
-
-
-def _mistake(mistake: Mistake) -> list[str]:
+def _mistake(mistake: Mistake) -> str:
     name = mistake.label[:1].upper() + mistake.label[1:]
     cause, hint = (" ".join(text.split()) for text in (mistake.cause, mistake.hint))
-    return [f"- **{name}.** {cause}", f"  <details><summary>Hint</summary>{_as_html(hint)}</details>", ""]
-
-
-def _as_html(text: str) -> str:
-    """A hint may hold code in backticks; inside HTML, Markdown is no longer read, so the marks are turned here."""
-    pieces = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split("`")
-    return "".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces))
+    return f"- **{name}.** {cause} *Hint:* {hint}"

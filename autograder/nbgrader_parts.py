@@ -18,7 +18,7 @@ from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute, SaveAutoGrades
 
-from autograder.check import VERDICT_TYPE
+from autograder.checking import VERDICT_TYPE
 from autograder.seeds import VARIABLE, student_key
 
 SECRET = ".course_secret"

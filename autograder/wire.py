@@ -50,7 +50,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, np.generic) and kind.__module__ == "numpy":
         value, kind = np.asarray(value), np.ndarray
     if kind is np.ndarray:
-        return Array(np.ascontiguousarray(value), str(value.dtype)) if value.dtype.kind in "biuf" else _other(value)
+        return Array(np.array(value, order="A"), str(value.dtype)) if value.dtype.kind in "biuf" else _other(value)
     if kind.__module__.startswith("torch"):
         return _from_torch(value)
     if depth < DEEPEST_NESTING:
@@ -79,7 +79,7 @@ def _from_torch(value: Any) -> Any:
     data = value.detach().cpu()
     if data.dtype in (torch.bfloat16, torch.float16):
         data = data.float()  # NumPy has no bfloat16; float32 holds either exactly
-    return Array(np.ascontiguousarray(data.resolve_conj().resolve_neg().numpy()), label)
+    return Array(np.array(data.resolve_conj().resolve_neg().numpy(), order="C"), label)
 
 
 def pack(values: dict[str, Any]) -> bytes:
@@ -90,8 +90,9 @@ def pack(values: dict[str, Any]) -> bytes:
         if isinstance(value, Array):
             if sum(array.nbytes for array in arrays.values()) + value.data.nbytes > LARGEST_MESSAGE:
                 raise ValueError(f"the result is larger than {LARGEST_MESSAGE // 2**20} MB")
-            arrays[str(len(arrays))] = value.data
-            return {"array": str(len(arrays) - 1), "dtype": value.dtype}
+            turned = value.data.flags.f_contiguous and not value.data.flags.c_contiguous  # keep the memory order
+            arrays[str(len(arrays))] = np.array(value.data.T if turned else value.data, order="C")
+            return {"array": str(len(arrays) - 1), "dtype": value.dtype, "turned": turned}
         if isinstance(value, Other):
             return {"other": value.type_name}
         if isinstance(value, list):
@@ -117,7 +118,7 @@ def unpack(message: bytes) -> dict[str, Any]:
             ((kind, value),) = ((key, node[key]) for key in ("array", "other", "list", "dict", "scalar") if key in node)
             match kind:
                 case "array":
-                    return Array(arrays[value], str(node["dtype"]))
+                    return Array(arrays[value].T if node["turned"] else arrays[value], str(node["dtype"]))
                 case "other":
                     return Other(str(value))
                 case "list":

@@ -6,7 +6,7 @@ from nbclient import NotebookClient
 from nbgrader.utils import determine_grade
 
 from autograder import check
-from autograder.check import VERDICT_TYPE, as_html, as_text
+from autograder.checking import VERDICT_TYPE, as_html, as_text
 from autograder.errors import CourseError
 from autograder.exercise import Exercise, load, topics
 from autograder.judging import Facet, Verdict

@@ -104,3 +104,8 @@ def test_the_header_is_json_that_anyone_can_read():
     message = pack({"x": plain(np.zeros(2)), "n": 3})
     header = json.loads(message[8 : 8 + int.from_bytes(message[:8], "little")])
     assert header["0"]["dtype"] == "F64" and json.loads(header["__metadata__"]["outline"])["n"] == {"scalar": 3}
+
+
+def test_the_order_in_memory_is_kept():
+    turned = unpack(pack({"x": plain(np.arange(6.0).reshape(2, 3).T)}))["x"].data
+    assert turned.tolist() == [[0, 3], [1, 4], [2, 5]] and not turned.flags.c_contiguous and turned.flags.f_contiguous

@@ -1,0 +1,13 @@
+"""nbgrader starts `alembic` by name: importing this puts our own environment's programs first on PATH.
+
+Without it, nothing of nbgrader works where the environment is used but not activated (`.venv/bin/autograder …`).
+"""
+
+import os
+import sys
+from pathlib import Path
+
+PROGRAMS = str(Path(sys.executable).parent)
+
+if PROGRAMS not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.pathsep.join([PROGRAMS, os.environ.get("PATH", os.defpath)])
