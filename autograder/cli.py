@@ -8,8 +8,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autograder.errors import CourseError
+
+if TYPE_CHECKING:
+    from autograder import course
 
 GRADE_EXTRA = ("nbgrader", "jupytext", "nbclient", "tqdm")
 
@@ -37,6 +41,13 @@ def parser() -> argparse.ArgumentParser:
     add_course(grade)
     grade.add_argument("--student", metavar="ID", action="append", help="only this student (may be repeated)")
     grade.add_argument("--force", action="store_true", help="grade again what has not changed since")
+    grade.add_argument("--no-feedback", action="store_true", help="leave nbgrader's feedback pages for later")
+    add_means(grade)
+
+    feedback = command("feedback", "Make nbgrader's feedback pages for what was graded since.")
+    feedback.add_argument("topic", metavar="TOPIC")
+    add_course(feedback)
+    add_means(feedback)
 
     audit = command("audit", "Prove the exercises: right answers pass, wrong ones are refused and named.")
     audit.add_argument("topics", metavar="TOPIC", nargs="*", help="default: every topic that has homework")
@@ -51,6 +62,31 @@ def parser() -> argparse.ArgumentParser:
 def add_course(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--course", metavar="DIR", type=Path, default=Path("."), help="the course folder (default: this one)"
+    )
+
+
+def add_means(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workers", metavar="N", type=int, default=0, help="processes (default: one a core)")
+    command.add_argument("--db", metavar="URL", default="", help="another gradebook, e.g. postgresql://user@host/name")
+    command.add_argument("--dask", metavar="ADDRESS", default="", help="a Dask scheduler, e.g. tcp://scheduler:8786")
+    command.add_argument("--cage", metavar="KIND", default="", help="namespaces or bubblewrap (default: what works)")
+    command.add_argument("--unsafe", action="store_true", help="no cage: submissions run with your rights")
+
+
+def options(arguments: argparse.Namespace) -> course.Options:
+    """How to grade, as the command line says it."""
+    from autograder.course import Options
+
+    if arguments.workers < 0:
+        raise CourseError(f"--workers {arguments.workers}: expected 1 or more")
+    return Options(
+        students=tuple(getattr(arguments, "student", None) or ()),
+        force=getattr(arguments, "force", False),
+        workers=arguments.workers,
+        cage="none" if arguments.unsafe else arguments.cage,
+        scheduler=arguments.dask,
+        db=arguments.db,
+        feedback=not getattr(arguments, "no_feedback", False),
     )
 
 
@@ -78,11 +114,14 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.command == "release":
         for path in course.release(arguments.course, arguments.topics):
             print(f"released {path}")
+    elif arguments.command == "feedback":
+        made = course.feedback(arguments.course, arguments.topic, options(arguments))
+        print(f"{len(made)} pages of feedback made in {arguments.course / 'feedback'}")
     else:
-        outcome = course.grade(arguments.course, arguments.topic, arguments.student, arguments.force)
+        outcome = course.grade(arguments.course, arguments.topic, options(arguments))
         print(outcome.table())
-        for row in outcome.troubles:
-            print(f"autograder: {row.student}: {row.notes}", file=sys.stderr)
+        for student, told in outcome.troubles.items():
+            print(f"autograder: {student}: {told}", file=sys.stderr)
         return 2 if outcome.troubles else 0
     return 0
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
+import multiprocessing
 import os
-import secrets
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
 from nbgrader.api import Gradebook
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.plugins.export import CsvExportPlugin
+from nbgrader.preprocessors import AssignLatePenalties
 from tqdm import tqdm
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import homework
 from autograder.errors import CourseError
 from autograder.exercise import load, topics
-from autograder.nbgrader_parts import SECRET, UNREADABLE, verdict_of
+from autograder.grading import batch, cage
+from autograder.grading.gradebook import Writer
+from autograder.seeds import SECRET, make_secret, read_secret
 
 CONFIG = "nbgrader_config.py"
-JOURNAL = ".graded.json"
 CONFIG_TEXT = '''\
 """This folder is an nbgrader course. `nbgrader autograde TOPIC` and `autograder grade TOPIC` give the same grades."""
 
@@ -32,32 +31,30 @@ import autograder.environment  # nbgrader starts `alembic` by name
 c = get_config()  # noqa: F821
 
 c.CourseDirectory.course_id = "ml-course"
-c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\\nraise NotImplementedError()"}
+# Another database than gradebook.db in this folder: c.CourseDirectory.db_url = "postgresql://user@host/name"
 
 # Our parts in nbgrader's places: see autograder/nbgrader_parts.py.
+c.Autograde.pre_convert_hook = "autograder.nbgrader_parts.find_renamed"
 c.Autograde.exporter_class = "autograder.nbgrader_parts.Readable"
+c.Autograde.sanitize_preprocessors = []
 c.Autograde.autograde_preprocessors = [
-    "autograder.nbgrader_parts.RunCells",
+    "autograder.nbgrader_parts.Examine",
     "nbgrader.preprocessors.IgnorePattern",
     "nbgrader.preprocessors.LimitOutput",
     "autograder.nbgrader_parts.SaveVerdicts",
     "nbgrader.preprocessors.AssignLatePenalties",
-    "nbgrader.preprocessors.CheckCellMetadata",
 ]
-c.RunCells.timeout = 60  # seconds a cell; each exercise has a shorter limit of its own
 '''
 
 
 def init(folder: Path) -> Path:
-    """Make a course folder: settings, secret (mode 0600) and nbgrader's subfolders."""
+    """Make a course folder: settings, secret and nbgrader's subfolders."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CourseError(f"{folder} exists and is not an empty folder: name a new one")
     try:
         for name in ("source", "release", "submitted"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / SECRET, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as secret:
-            secret.write(secrets.token_hex(32))
+        make_secret(folder)
         (folder / CONFIG).write_text(CONFIG_TEXT, encoding="utf-8")
     except OSError as error:
         raise CourseError(f"cannot write {folder}: {error.strerror}; name a folder you may write to") from None
@@ -75,28 +72,52 @@ def opened(folder: Path) -> Path:
     return folder.resolve()
 
 
-def settings(folder: Path) -> Config:
+def settings(folder: Path, db: str = "") -> Config:
     """The course's own nbgrader configuration."""
     config = PyFileConfigLoader(CONFIG, path=str(folder)).load_config()
     config.CourseDirectory.root = str(folder)
+    if db:
+        config.CourseDirectory.db_url = db
     return config
 
 
-def known(topic: str) -> str:
+def database(folder: Path, db: str = "") -> str:
+    """The address of the course's gradebook."""
+    return db or settings(folder).CourseDirectory.get("db_url") or f"sqlite:///{folder / 'gradebook.db'}"
+
+
+def released(folder: Path, topic: str) -> Path:
+    """The course folder, where the topic exists and has been released: `CourseError` otherwise."""
+    folder = opened(folder)
     load(topic)
-    return topic
+    if not (folder / "release" / topic / f"{topic}.ipynb").is_file():
+        raise CourseError(f"{topic} is not released in {folder}: run `autograder release {topic} --course {folder}`")
+    return folder
 
 
-def release(folder: Path, chosen: list[str] | None = None) -> list[Path]:
+def release(folder: Path, chosen: list[str] | None = None, db: str = "") -> list[Path]:
     """Generate and release the homework of the topics (all without `chosen`)."""
     folder = opened(folder)
-    chosen = [known(topic) for topic in chosen or topics()]
-    return [homework.release(topic, folder, settings(folder)) for topic in chosen]
+    chosen = [topic for topic in chosen or topics() if load(topic)]
+    return [homework.release(topic, folder, settings(folder, db)) for topic in chosen]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade: which students, with how many processes, in which cage, where the database is."""
+
+    students: tuple[str, ...] = ()
+    force: bool = False
+    workers: int = 0
+    cage: str = ""
+    scheduler: str = ""
+    db: str = ""
+    feedback: bool = True
 
 
 @dataclass(frozen=True)
 class Row:
-    """One student's outcome: points, verdicts by exercise, and what an instructor should know."""
+    """One student's outcome: points, and what an instructor should know."""
 
     student: str
     points: float | None
@@ -110,10 +131,7 @@ class Outcome:
     topic: str
     max_points: float
     rows: list[Row]
-
-    @property
-    def troubles(self) -> list[Row]:
-        return [row for row in self.rows if row.points is None or row.notes.startswith(UNREADABLE)]
+    troubles: dict[str, str] = field(default_factory=dict)
 
     def table(self) -> str:
         width = max((len(row.student) for row in self.rows), default=7)
@@ -124,89 +142,102 @@ class Outcome:
         return "\n".join(lines)
 
 
-def grade(folder: Path, topic: str, students: list[str] | None = None, force: bool = False) -> Outcome:
-    """Grade through nbgrader, make its feedback, write grades.csv. What has not changed is not graded again."""
-    folder, topic = opened(folder), known(topic)
-    if not (folder / "release" / topic).is_dir():
-        raise CourseError(f"{topic} is not released in {folder}: run `autograder release {topic} --course {folder}`")
-    submitted = sorted(path.parent.name for path in folder.glob(f"submitted/*/{topic}") if path.is_dir())
-    for student in students or ():
-        if student not in submitted:
-            raise CourseError(
-                f"no submission of {student!r} for {topic}: submitted are {', '.join(submitted) or 'none'}"
-            )
-    api = NbGraderAPI(config=settings(folder))
-    journal = read_journal(folder)
-    troubles: dict[str, str] = {}
+def prepare(folder: Path, topic: str, options: Options) -> batch.Batch:
+    """Everything a batch of this topic needs: `CourseError` where something is missing."""
+    folder = released(folder, topic)
+    plugin = AssignLatePenalties(config=settings(folder, options.db))
+    plugin.init_plugin()
+    return batch.Batch(
+        folder=folder,
+        topic=topic,
+        url=database(folder, options.db),
+        secret=read_secret(folder),
+        cage=cage.chosen(options.cage),
+        workers=options.workers,
+        scheduler=options.scheduler,
+        penalty=plugin.plugin_inst.late_submission_penalty,
+    )
+
+
+def grade(folder: Path, topic: str, options: Options | None = None) -> Outcome:
+    """Grade what has changed, make nbgrader's feedback pages, write grades.csv."""
+    options = options or Options()
+    work = prepare(folder, topic, options)
+    found = batch.find_submissions(work.folder, topic, work.troubles)
+    for student in options.students:
+        if student not in {one.student for one in found} | set(work.troubles):
+            handed_in = ", ".join(one.student for one in found) or "none"
+            raise CourseError(f"no submission of {student!r} for {topic}: submitted are {handed_in}")
+    if options.students:
+        found = [one for one in found if one.student in options.students]
+        work.troubles = {name: told for name, told in work.troubles.items() if name in options.students}
+    batch.run(work, found, options.force)
+    if options.feedback:
+        feedback(work.folder, topic, options)
+    export(work.folder, options.db)
+    return outcome(work, {one.student for one in found} | set(work.troubles))
+
+
+def outcome(work: batch.Batch, students: set[str]) -> Outcome:
+    """The class as the gradebook and the journal have it."""
+    entries = work.journal.latest()
+    troubles = dict(work.troubles)
+    rows = []
+    with Writer(work.url, work.topic) as gradebook:
+        for student in sorted(students):
+            entry = entries.get(student)
+            if student in troubles or entry is None:
+                rows.append(Row(student, None, troubles.get(student, "not graded")))
+                continue
+            if entry["unreadable"]:
+                troubles[student] = f"unreadable: {entry['unreadable']}; ask for the file again"
+            rows.append(Row(student, gradebook.score(student), troubles.get(student) or notes(entry)))
+    return Outcome(work.topic, sum(exercise.points for exercise in load(work.topic).values()), rows, troubles)
+
+
+def notes(entry: dict) -> str:
+    """A submission in a few words: how much is right, which known mistakes, what was odd."""
+    verdicts = entry["verdicts"]
+    right = sum(verdict["points"] == verdict["max_points"] for verdict in verdicts)
+    mistakes = [verdict["mistake"] for verdict in verdicts if verdict["mistake"]]
+    told = [f"{right}/{len(verdicts)} right", *mistakes[:2]]
+    told += [f"and {len(mistakes) - 2} more"] if len(mistakes) > 2 else []
+    told += ["tampered"] if entry["tampering"] else []
+    return "; ".join([*told, *entry["notes"][:1]])
+
+
+def feedback(folder: Path, topic: str, options: Options | None = None) -> list[str]:
+    """nbgrader's feedback pages for every graded notebook that is newer than its page, in parallel."""
+    options = options or Options()
+    folder = released(folder, topic)
+    stale = []
+    for notebook in sorted(folder.glob(f"autograded/*/{topic}/{topic}.ipynb")):
+        student = notebook.parents[1].name
+        page = folder / "feedback" / student / topic / f"{topic}.html"
+        if not page.is_file() or page.stat().st_mtime < notebook.stat().st_mtime:
+            stale.append(student)
+    if not stale:
+        return []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(options.workers or os.cpu_count() or 1, len(stale)), mp_context=context) as pool:
+        futures = [pool.submit(make_feedback, folder, topic, student, options.db) for student in stale]
+        for future in tqdm(as_completed(futures), total=len(futures), desc=f"feedback {topic}", unit="page"):
+            future.result()
+    return stale
+
+
+def make_feedback(folder: Path, topic: str, student: str, db: str) -> None:
+    """One student's page, by nbgrader's own generate_feedback."""
     with homework.quiet("traitlets"):
-        for student in tqdm(students or submitted, desc=f"grading {topic}", unit="student"):
-            place = folder / "submitted" / student / topic
-            if not (place / f"{topic}.ipynb").is_file():
-                troubles[student] = f"no {topic}.ipynb in {place.relative_to(folder)}: ask for the file"
-                continue
-            stamp = fingerprint(topic, place)
-            if journal.get(f"{topic}/{student}") == stamp and not force:
-                continue
-            result = api.autograde(topic, student, force=True, create=True)
-            if result["success"]:
-                result = api.generate_feedback(topic, student, force=True)
-            if result["success"]:
-                journal[f"{topic}/{student}"] = stamp
-                write_journal(folder, journal)
-            else:
-                troubles[student] = f"not graded: {last_line(result.get('error') or result['log'])}"
-        export(folder)
-    rows = [row(folder, topic, student, troubles.get(student)) for student in submitted]
-    return Outcome(topic, sum(exercise.points for exercise in load(topic).values()), rows)
+        result = NbGraderAPI(config=settings(folder, db)).generate_feedback(topic, student, force=True)
+    if not result["success"]:
+        lines = [line.strip() for line in (result.get("error") or result["log"]).splitlines() if line.strip()]
+        raise CourseError(f"no feedback for {student}: {lines[-1][:200] if lines else 'nbgrader said nothing'}")
 
 
-def last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "nbgrader said nothing"
-
-
-def fingerprint(topic: str, place: Path) -> str:
-    """A hash of a submission and of all that judges it."""
-    here = Path(__file__).parent
-    judges = [*sorted(here.glob("*.py")), here / "exercises" / f"{topic}.py"]
-    digest = hashlib.sha256()
-    for path in [*judges, *sorted(path for path in place.rglob("*") if path.is_file())]:
-        digest.update(str(path.name).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def read_journal(folder: Path) -> dict[str, str]:
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
-    return {}
-
-
-def write_journal(folder: Path, journal: dict[str, str]) -> None:
-    """In one step, so that a stop at any moment leaves the old or the new."""
-    fresh = folder / (JOURNAL + ".new")
-    fresh.write_text(json.dumps(journal, indent=1, sort_keys=True), encoding="utf-8")
-    fresh.replace(folder / JOURNAL)
-
-
-def export(folder: Path) -> Path:
+def export(folder: Path, db: str = "") -> Path:
     """All grades as nbgrader's own CSV."""
     path = folder / "grades.csv"
-    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
+    with Gradebook(database(folder, db)) as gradebook:
         CsvExportPlugin(to=str(path)).export(gradebook)
     return path
-
-
-def row(folder: Path, topic: str, student: str, trouble: str | None) -> Row:
-    """A student's line: points from the gradebook, notes from the verdicts in the graded notebook."""
-    if trouble:
-        return Row(student, None, trouble)
-    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as gradebook:
-        points = gradebook.find_submission(topic, student).score
-    notebook = nbformat.read(folder / "autograded" / student / topic / f"{topic}.ipynb", as_version=4)
-    if UNREADABLE in notebook.metadata:
-        return Row(student, points, f"{UNREADABLE}: {notebook.metadata[UNREADABLE]}; ask for the file again")
-    verdicts = [verdict for cell in notebook.cells if (verdict := verdict_of(cell))]
-    mistakes = [verdict["mistake"] for verdict in verdicts if verdict["mistake"]]
-    right = sum(verdict["points"] == verdict["max_points"] for verdict in verdicts)
-    notes = f"{right}/{len(load(topic))} right" + (f"; {', '.join(mistakes[:2])}" if mistakes else "")
-    return Row(student, points, notes + (f" and {len(mistakes) - 2} more" if len(mistakes) > 2 else ""))

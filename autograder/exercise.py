@@ -133,7 +133,7 @@ class Exercise:
         difficulty: int,
         minutes: int,
         forbidden: tuple[str, ...] = (),
-        seconds: float = 10.0,
+        seconds: float = 5.0,
         megabytes: int = 1024,
         rtol: float = 1e-6,
         equivalent_mutants: dict[str, str] | None = None,

@@ -17,6 +17,7 @@ from autograder.probing import Question, Reply, TimeUp, deadline, observe
 from autograder.wire import Array, Other, plain
 
 NOT_WRITTEN = "NotImplementedError"
+NOT_WRITTEN_YET = "not written yet"
 COARSE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}  # relative tolerances where float64's would be too fine
 
 
@@ -43,7 +44,6 @@ class Verdict:
     cause: str = ""
     hint: str = ""
     called: tuple[str, ...] = ()
-    official: bool = False
 
     @property
     def points(self) -> float:
@@ -158,7 +158,7 @@ def award(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Verdict:
         return Verdict(exercise.name, tuple(facets), "all right")
     if all(reply.error == NOT_WRITTEN for reply in replies):
         empty = tuple(Facet(facet.name, 0, facet.max_points) for facet in facets)
-        return Verdict(exercise.name, empty, "not written yet")
+        return Verdict(exercise.name, empty, NOT_WRITTEN_YET)
     mistake = diagnose(exercise, seed, replies)
     return Verdict(
         exercise.name,

@@ -1,105 +1,91 @@
 """Our parts in nbgrader's places: named in a course's `nbgrader_config.py`, nothing of nbgrader is patched.
 
-`Readable` stands in for an unreadable notebook, `RunCells` survives a dead kernel, `SaveVerdicts` takes points only
-from a verdict (stock nbgrader gives full marks to a cell without output and none to right code that warns on stderr).
+`find_renamed` finds a notebook under another name; `Readable` mends what was handed in, or puts the empty homework in
+its place; `Examine` has the answers judged outside the student's process; `SaveVerdicts` writes the points in one
+transaction. Outputs of cells decide nothing: stock nbgrader reads points from them, gives full marks to a cell without
+output, and none to right code that warns on stderr.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbclient.exceptions import DeadKernelError
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
-from nbgrader.preprocessors import Execute, SaveAutoGrades
+from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
+from traitlets import Unicode
 
-from autograder.checking import VERDICT_TYPE
-from autograder.seeds import VARIABLE, student_key
+from autograder.grading import job as jobs
+from autograder.grading.batch import meant
+from autograder.grading.cage import chosen
+from autograder.grading.gradebook import Writer
+from autograder.grading.mending import Unreadable, mend
+from autograder.seeds import read_secret, student_key
 
-SECRET = ".course_secret"
-UNREADABLE = "unreadable"
-NO_GRADES = (
-    "**This submission could not be read as a notebook ({reason}).** Please submit the file again; no points yet."
-)
+POINTS = "ml_course_verdicts"  # the resources' entry in which verdicts travel from Examine to SaveVerdicts
+
+
+def find_renamed(assignment: str, student: str, notebooks: list[str]) -> None:
+    """`pre_convert_hook`: where the asked file is missing, the one that can be meant is copied to its name."""
+    wanted = [path for path in notebooks if Path(path).stem == assignment]
+    if notebooks and not wanted:
+        found = meant(Path(notebooks[0]).parent, assignment)
+        if found is not None:
+            target = found.with_name(f"{assignment}.ipynb")
+            shutil.copyfile(found, target)
+            wanted = [str(target)]
+    notebooks[:] = wanted or notebooks
 
 
 class Readable(NotebookExporter):
-    """Opens notebooks; one that cannot be opened is replaced by the empty homework with a note, so it earns nothing."""
+    """Opens what was handed in, in whatever state, as a notebook that nbgrader's frame can carry on with."""
 
     def from_filename(self, filename: str, resources: dict | None = None, **kwargs: Any) -> tuple[str, dict]:
+        place = (resources or {})["nbgrader"]
+        released = released_notebook(place)
+        if Path(filename).resolve().is_relative_to(Path(self.parent.coursedir.autograded_directory).resolve()):
+            return super().from_filename(filename, resources, **kwargs)  # mended already, on its way to be graded
+        text = Path(filename).read_bytes().decode("utf-8", errors="replace")
         try:
-            notebook = nbformat.read(filename, as_version=4)
-            nbformat.validate(notebook)
-        except Exception as error:
-            reason = type(error).__name__ if isinstance(error, nbformat.ValidationError) else "it is not JSON"
-            notebook = self._empty_homework(resources or {})
-            note = nbformat.v4.new_markdown_cell(NO_GRADES.format(reason=reason), id="unreadable-note")
-            notebook.cells.insert(0, note)
-            notebook.metadata[UNREADABLE] = reason
+            notebook = mend(text, released, place["assignment"]).notebook
+        except Unreadable as error:
+            notebook = released
+            notebook.metadata[jobs.UNREADABLE] = str(error)
         return self.from_notebook_node(notebook, resources, **kwargs)
 
-    def _empty_homework(self, resources: dict) -> NotebookNode:
-        course, place = self.parent.coursedir, resources["nbgrader"]
-        folder = course.format_path(course.release_directory, ".", place["assignment"])
-        return nbformat.read(Path(folder) / f"{place['notebook']}.ipynb", as_version=4)
+
+def released_notebook(place: dict[str, str]) -> NotebookNode:
+    """The notebook as students got it. nbgrader runs with the course folder as working directory."""
+    return nbformat.read(Path("release") / place["assignment"] / f"{place['notebook']}.ipynb", as_version=4)
 
 
-class RunCells(Execute):
-    """Runs a notebook with its student's own seeds. A cell that kills the kernel is left out and the rest run again."""
+class Examine(NbGraderPreprocessor):
+    """Has every answer judged in a cage of its own; what is shown of it is for the feedback alone."""
 
-    def preprocess(self, nb: NotebookNode, resources: dict, km: Any = None) -> tuple[NotebookNode, dict]:
-        self.deadly: set[int] = set()
-        with official_seeds(resources["nbgrader"]):
-            while True:
-                try:
-                    return super().preprocess(nb, resources, km)
-                except DeadKernelError:
-                    self.deadly.add(self.running)
+    cage = Unicode("", help="namespaces, bubblewrap, none (unsafe); empty: the best this machine offers").tag(
+        config=True
+    )
 
-    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
-        if index in self.deadly:
-            text = "This cell ended the whole session, so it was left out."
-            cell.outputs = [nbformat.v4.new_output("error", ename="DeadKernel", evalue=text, traceback=[text])]
-            return cell, resources
-        self.running = index
-        return super().preprocess_cell(cell, resources, index)
-
-
-@contextlib.contextmanager
-def official_seeds(place: dict[str, str]) -> Iterator[None]:
-    """Kernels started inside get the student's key. nbgrader runs with the course folder as working directory."""
-    secret = bytes.fromhex(Path(SECRET).read_text())
-    os.environ[VARIABLE] = student_key(secret, place["assignment"], place["student"]).hex()
-    try:
-        yield
-    finally:
-        del os.environ[VARIABLE]
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        place = resources["nbgrader"]
+        released = nbformat.writes(released_notebook(place))
+        key = student_key(read_secret(Path()), place["assignment"], place["student"])
+        job = jobs.Job(place["assignment"], place["student"], nbformat.writes(nb), released, key, chosen(self.cage))
+        reason = nb.metadata.get(jobs.UNREADABLE)
+        result = jobs.unreadable(job, nbformat.reads(released, as_version=4), reason) if reason else jobs.grade(job)
+        resources[POINTS] = result.verdicts
+        return nbformat.reads(result.notebook, as_version=4), resources
 
 
 class SaveVerdicts(SaveAutoGrades):
-    """Writes the points of verdicts into the gradebook; a graded cell without a verdict earns nothing."""
+    """Writes the verdicts of `Examine` into the gradebook, all of a submission's or none."""
 
-    def _add_score(self, cell: NotebookNode, resources: dict) -> None:
-        grade = self.gradebook.find_grade(
-            cell.metadata.nbgrader["grade_id"], self.notebook_id, self.assignment_id, self.student_id
-        )
-        grade.auto_score = earned(cell)
-        grade.needs_manual_grade = grade.manual_score is not None
-        self.gradebook.db.commit()
-
-
-def verdict_of(cell: NotebookNode) -> dict[str, Any] | None:
-    """The verdict a graded cell ended with, if it did."""
-    results = [output for output in cell.get("outputs", ()) if output.output_type == "execute_result"]
-    return results[-1].data.get(VERDICT_TYPE) if results else None
-
-
-def earned(cell: NotebookNode) -> float:
-    """Points of the cell's verdict, at most what the cell is worth."""
-    verdict = verdict_of(cell)
-    return min(max(float(verdict["points"]), 0.0), float(cell.metadata.nbgrader["points"])) if verdict else 0.0
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        place = resources["nbgrader"]
+        with Writer(place["db_url"], place["assignment"]) as writer:
+            timestamp = writer.submission(place["student"]).timestamp  # nbgrader has noted it already
+            writer.write(place["student"], resources[POINTS], timestamp)
+        return nb, resources

@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from autograder import course
 from autograder.errors import CourseError
 from autograder.exercise import Exercise, load, topics
+from autograder.grading import cage
 from autograder.homework import answer_cells, write_notebook
 
 Answers = Callable[[int, Exercise], str | None]  # the source an answer cell gets; None leaves it empty
@@ -110,7 +111,7 @@ def main(folder: Path) -> None:
     outcomes = []
     for topic in topics():
         hand_in(folder, topic)
-        outcomes.append(course.grade(folder, topic))
+        outcomes.append(course.grade(folder, topic, course.Options(cage=cage.offered() or "none")))
     for outcome in outcomes:
         print(f"\n{outcome.table()}")
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import secrets
+from pathlib import Path
 
-VARIABLE = "AUTOGRADER_STUDENT_KEY"  # set in the kernel of a graded notebook only
+from autograder.errors import CourseError
+
+SECRET = ".course_secret"
 
 
 def derive(key: bytes, *parts: str) -> bytes:
@@ -26,7 +30,18 @@ def case_seed(exercise: str, key: bytes = b"practice") -> int:
     return int.from_bytes(derive(key, exercise)[:8], "big") >> 1
 
 
-def seed_in_force(exercise: str) -> tuple[int, bool]:
-    """The seed to check with here and now, and whether it is an official one."""
-    official = os.environ.get(VARIABLE)
-    return (case_seed(exercise, bytes.fromhex(official)), True) if official else (case_seed(exercise), False)
+def make_secret(folder: Path) -> None:
+    """A new course's secret, for its owner's eyes alone (mode 0600)."""
+    descriptor = os.open(folder / SECRET, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as secret:
+        secret.write(secrets.token_hex(32))
+
+
+def read_secret(folder: Path) -> bytes:
+    """The course's secret: `CourseError` where it is missing or torn."""
+    try:
+        return bytes.fromhex((folder / SECRET).read_text().strip())
+    except (OSError, ValueError):
+        raise CourseError(
+            f"{folder / SECRET} is missing or damaged: put it back from your copy of the course"
+        ) from None

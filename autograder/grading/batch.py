@@ -1,0 +1,234 @@
+"""A whole class: long-lived workers, a journal, one writer of the gradebook, a progress bar.
+
+The order of events for each submission is: examined by a worker, graded notebook written, verdict journalled, gradebook
+written. A stop at any moment loses nothing: what the journal holds is not examined again, and what the gradebook lacks
+is written to it first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from nbgrader.utils import parse_utc
+from tqdm import tqdm
+
+from autograder.errors import CourseError
+from autograder.grading import job as jobs
+from autograder.grading.examiner import NoSession
+from autograder.grading.gradebook import Writer
+from autograder.grading.job import Job, Result
+from autograder.grading.journal import Journal, write_whole
+from autograder.seeds import student_key
+
+MOST_DEATHS = 2  # workers a submission may be in the hands of when they die, before it is left ungraded
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A file to grade and the hash of it and of all that judges it."""
+
+    student: str
+    path: Path
+    stamp: str
+    renamed: bool = False
+
+
+@dataclass
+class Batch:
+    """What grading needs to know of a course."""
+
+    folder: Path
+    topic: str
+    url: str
+    secret: bytes
+    cage: str
+    workers: int = 0
+    scheduler: str = ""
+    penalty: Callable[[str, float, float], float | None] | None = None
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.folder / ".autograder" / f"{self.topic}.jsonl")
+
+    @property
+    def released(self) -> str:
+        return (self.folder / "release" / self.topic / f"{self.topic}.ipynb").read_text(encoding="utf-8")
+
+
+def find_submissions(folder: Path, topic: str, troubles: dict[str, str]) -> list[Submission]:
+    """Every submission of a topic; a renamed file is found where it is the only one that can be meant."""
+    judges = judges_hash(topic)
+    found = []
+    for place in sorted(path for path in folder.glob(f"submitted/*/{topic}") if path.is_dir()):
+        student = place.parent.name
+        path = meant(place, topic)
+        if path is None:
+            troubles[student] = f"no {topic}.ipynb in {place.relative_to(folder)}: ask for the file"
+            continue
+        stamp = hashlib.sha256(judges + path.read_bytes()).hexdigest()
+        found.append(Submission(student, path, stamp, renamed=path.stem != topic))
+    return found
+
+
+def meant(place: Path, topic: str) -> Path | None:
+    """The notebook a student handed in: of the asked name, else the newest that speaks of the topic's exercises."""
+    files = [path for path in place.glob("*.ipynb") if path.is_file() and not path.is_symlink()]
+    named = [path for path in files if path.stem == topic]
+    about = named or [path for path in files if f"{topic}." in path.read_text("utf-8", "replace")]
+    return max(about, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def judges_hash(topic: str) -> bytes:
+    """A hash of all that judges a topic: exercises, references, engine."""
+    here = Path(__file__).parents[1]
+    exercises = here / "exercises" / topic
+    paths = sorted(exercises.glob("*.py")) if exercises.is_dir() else [exercises.with_suffix(".py")]
+    engine = [here / f"{name}.py" for name in ("exercise", "judging", "probing", "seeds", "wire")]
+    digest = hashlib.sha256()
+    for path in [*paths, *engine, *sorted(Path(__file__).parent.glob("*.py"))]:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.digest()
+
+
+def timestamp_of(submission: Submission) -> datetime | None:
+    """When it was handed in, as nbgrader's exchange notes it."""
+    with contextlib.suppress(OSError, ValueError):
+        return parse_utc((submission.path.parent / "timestamp.txt").read_text().strip())
+    return None
+
+
+def run(batch: Batch, submissions: list[Submission], force: bool = False) -> None:
+    """Grade what has not been graded; troubles are collected in the batch, never raised by a submission."""
+    known = {} if force else batch.journal.latest()
+    todo = [one for one in submissions if known.get(one.student, {}).get("stamp") != one.stamp]
+    with Writer(batch.url, batch.topic) as writer:
+        for one in submissions:  # journalled before a stop, but not in the gradebook yet
+            entry = known.get(one.student)
+            if entry and entry["stamp"] == one.stamp and writer.score(one.student) is None:
+                writer.write(one.student, entry["verdicts"], timestamp_of(one), batch.penalty)
+        if todo:
+            with tqdm(total=len(todo), desc=f"grading {batch.topic}", unit="student") as bar:
+                for submission, result in examine_all(batch, todo):
+                    keep(writer, batch, submission, result)
+                    bar.update()
+
+
+def keep(writer: Writer, batch: Batch, submission: Submission, result: Result | Exception) -> None:
+    """Notebook, journal, gradebook: in this order."""
+    if isinstance(result, Exception):
+        batch.troubles[submission.student] = f"not graded: {result}"
+        return
+    target = batch.folder / "autograded" / submission.student / batch.topic / f"{batch.topic}.ipynb"
+    write_whole(target, result.notebook)
+    stamped = submission.path.parent / "timestamp.txt"
+    if stamped.is_file():
+        write_whole(target.with_name("timestamp.txt"), stamped.read_text(encoding="utf-8", errors="replace"))
+    entry = {"stamp": submission.stamp, **result.record()}
+    if submission.renamed:
+        entry["notes"] = [f"the file was called {submission.path.name}", *entry["notes"]]
+    batch.journal.append(entry)
+    writer.write(submission.student, entry["verdicts"], timestamp_of(submission), batch.penalty)
+
+
+def as_job(batch: Batch, submission: Submission, released: str) -> Job:
+    text = submission.path.read_bytes().decode("utf-8", errors="replace")
+    key = student_key(batch.secret, batch.topic, submission.student)
+    return Job(batch.topic, submission.student, text, released, key, batch.cage)
+
+
+Outcome = tuple[Submission, Result | Exception]
+
+
+def examine_all(batch: Batch, todo: list[Submission]) -> Iterator[Outcome]:
+    """The results of all submissions as they come, from local processes or a Dask cluster."""
+    released = batch.released
+    if batch.scheduler:
+        yield from on_dask(batch, todo, released)
+        return
+    workers = min(batch.workers or os.cpu_count() or 1, len(todo))
+    deaths: dict[str, int] = {}
+    waiting = list(todo)
+    while waiting:
+        lost = yield from on_pool(batch, waiting, released, workers)
+        for submission in lost:
+            deaths[submission.student] = deaths.get(submission.student, 0) + 1
+        waiting = [submission for submission in lost if deaths[submission.student] <= MOST_DEATHS]
+        for submission in lost:
+            if submission not in waiting:
+                yield submission, RuntimeError("the grader's process died on it more than once; see it by hand")
+
+
+def on_pool(batch: Batch, todo: list[Submission], released: str, workers: int) -> Iterator[Outcome]:
+    """Local processes. Returns the submissions that were in work when a process died; yields all other results."""
+    context = multiprocessing.get_context("spawn")
+    queue = iter(todo)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
+        running: dict[Future, Submission] = {}
+
+        def fill() -> None:
+            for submission in queue:
+                running[pool.submit(jobs.grade, as_job(batch, submission, released))] = submission
+                if len(running) >= 2 * workers:
+                    return
+
+        fill()
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                submission = running.pop(future)
+                try:
+                    yield submission, future.result()
+                except BrokenProcessPool:
+                    return [submission, *running.values(), *queue]
+                except NoSession as error:
+                    raise CourseError(f"{error}; see `autograder doctor`") from None
+                except Exception as error:
+                    yield submission, error
+            fill()
+    return []
+
+
+def start_worker() -> None:
+    """In a worker: one thread; Ctrl-C is for the owner of the batch; known mistakes may divide by zero in silence."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def on_dask(batch: Batch, todo: Iterable[Submission], released: str) -> Iterator[Outcome]:
+    """The same jobs on the workers of a `dask.distributed` cluster."""
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise CourseError("--dask needs dask.distributed: pip install -e '.[cluster]'") from None
+    try:
+        client = Client(batch.scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise CourseError(
+            f"no Dask scheduler at {batch.scheduler} ({error}); start one with `dask scheduler`"
+        ) from None
+    with client:
+        futures = {
+            client.submit(jobs.grade, as_job(batch, submission, released), pure=False, retries=MOST_DEATHS): submission
+            for submission in todo
+        }
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except Exception as error:
+                yield futures[future], error
+            future.release()

@@ -1,0 +1,313 @@
+"""The judge's process: start a caged session, run a student's cells in it, ask its answers, award verdicts.
+
+References, seeds and verdicts live here; the session gets inputs and gives plain values. Whatever it does (silence,
+nonsense, death) is an ordinary event: the session is started anew, the cells that went well are run again without the
+one that did not, and the examination goes on with the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autograder.exercise import Exercise, find
+from autograder.grading import cage
+from autograder.grading.channel import Broken, Channel
+from autograder.judging import Facet, Verdict, award, question
+from autograder.probing import Reply
+from autograder.seeds import case_seed
+from autograder.wire import pack, plain, unpack
+
+CELL_SECONDS = 20.0  # a cell's own time; an answer's is its exercise's
+SUBMISSION_SECONDS = 300.0  # all cells and questions together
+GRACE = 3.0  # seconds beyond a limit before a session that does not answer is ended
+START_SECONDS = 120.0
+MODULES = ("numpy", "torch", "torch.nn.functional", "einops", "scipy.special", "matplotlib.pyplot")
+LIBRARY_PARTS = ("data", "plots", "training", "text")  # ground floor that every homework may use
+
+
+class NoSession(Exception):
+    """The grader itself could not start a session: nobody's answer is to blame, so nothing is graded."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A code cell to run, or with `exercise` a question to put instead."""
+
+    source: str
+    exercise: str = ""
+
+
+@dataclass
+class Examined:
+    """What came of a submission: verdicts by exercise, outputs by cell number, faults by cell number."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    outputs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    faults: dict[int, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Template:
+    """A template process of one topic; `start` forks a session from it. Ended with `close` or with its owner."""
+
+    def __init__(self, topic: str, kind: str):
+        self.topic, self.kind = topic, kind
+        self.process: subprocess.Popen | None = None
+
+    def open(self) -> None:
+        """Start the process and wait until its libraries are imported: `Broken` when it does not come up."""
+        self.folder = tempfile.mkdtemp(prefix="autograder-")
+        self.log = open(Path(self.folder) / "log", "w+")  # noqa: SIM115  (closed with the template)
+        library = library_without(self.topic, Path(self.folder))
+        here, there = Channel.pair()
+        command = [
+            sys.executable,
+            "-m",
+            "autograder.grading.template",
+            str(there.end.fileno()),
+            self.kind,
+            str(library),
+        ]
+        root = Path(__file__).parents[2]
+        if self.kind == "bubblewrap":
+            seen = {library: cage.LIBRARY, root / "autograder": root / "autograder"}
+            command = ["bwrap", *cage.bubblewrap_options(seen), "--chdir", str(root), *command]
+        self.process = subprocess.Popen(
+            [*command, *MODULES],
+            cwd=root,
+            env=clean_environment(),
+            pass_fds=[there.end.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log,
+        )
+        there.close()
+        self.orders = here
+        here.receive(START_SECONDS)
+
+    def start(self, megabytes: int) -> Session:
+        """A fresh session, from a new template if need be: `NoSession` when there is none to be had."""
+        for attempt in (1, 2):
+            try:
+                if self.process is None or self.process.poll() is not None:
+                    self.close()
+                    self.open()
+                return self._fork(megabytes)
+            except Broken as broken:
+                said = self.last_words()
+                self.close()
+                if attempt == 2:
+                    told = f"no session could be started in the cage {self.kind!r}: {broken}"
+                    raise NoSession(f"{told}: {said}" if said else told) from None
+        raise AssertionError
+
+    def _fork(self, megabytes: int) -> Session:
+        here, there = Channel.pair()
+        message = pack({"megabytes": megabytes})
+        try:
+            socket.send_fds(self.orders.end, [message], [there.end.fileno()])
+        except OSError as error:
+            raise Broken(f"the template is gone: {error}") from None
+        finally:
+            there.close()
+        process = unpack(self.orders.receive(30))["process"]
+        told = unpack(here.receive(30))
+        if not told["alive"]:
+            raise Broken(f"the cage could not be built: {told['error']}")
+        return Session(here, process)
+
+    def last_words(self) -> str:
+        """The last line the template wrote on stderr."""
+        self.log.flush()
+        self.log.seek(0)
+        return (self.log.read().strip().splitlines() or [""])[-1][:200]
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.orders.close()
+            self.process.kill()
+            self.process.wait()
+            self.log.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.process = None
+
+
+class Session:
+    """A live session: what it says is checked and never believed."""
+
+    def __init__(self, channel: Channel, process: int):
+        self.channel, self.process = channel, process
+
+    def run(self, source: str, seconds: float) -> dict[str, Any]:
+        """Run a cell: `Broken` when the session does not survive it."""
+        self.channel.send(pack({"do": "run", "source": source, "seconds": seconds}), 10)
+        return outputs_checked(understood(self.channel.receive(seconds + GRACE)))
+
+    def ask(self, exercise: Exercise, seed: int) -> tuple[Reply, ...]:
+        """The replies to every case: `Broken` when the session itself does not survive."""
+        questions = [plain(vars(question(exercise, case))) for case in exercise.make_cases(seed)]
+        request = {"do": "ask", "answer": exercise.answer_name, "questions": questions, "seconds": exercise.seconds}
+        self.channel.send(pack(request), 10)
+        message = self.channel.receive(exercise.seconds + 2 * GRACE)
+        try:
+            return replies_checked(unpack(message), len(questions))
+        except ValueError:
+            gone = Reply(error="Died", message="the process of this answer ended without a result")
+            return (gone,) * len(questions)
+
+    def end(self) -> None:
+        """Kill it with everything it started."""
+        self.channel.close()
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(self.process, signal.SIGKILL)
+
+
+def understood(message: bytes) -> dict[str, Any]:
+    try:
+        return unpack(message)
+    except ValueError as error:
+        raise Broken(str(error)) from None
+
+
+def outputs_checked(told: dict[str, Any]) -> dict[str, Any]:
+    """A cell's outputs as the types they must have: `Broken` otherwise."""
+    texts = {key: told.get(key) for key in ("stdout", "stderr", "value", "error")}
+    shown = told.get("shown")
+    if not all(type(text) is str for text in texts.values()) or type(shown) is not list:
+        raise Broken("outputs of another form")
+    pieces = [
+        {str(kind): text for kind, text in piece.items() if type(text) is str} for piece in shown if type(piece) is dict
+    ]
+    return {**texts, "shown": pieces}
+
+
+def replies_checked(told: dict[str, Any], count: int) -> tuple[Reply, ...]:
+    """As many replies as there were questions, each of the right types: `ValueError` otherwise."""
+    replies = told.get("replies")
+    if type(replies) is not list or len(replies) != count:
+        raise ValueError("another number of replies")
+    return tuple(reply_checked(reply) for reply in replies)
+
+
+def reply_checked(told: Any) -> Reply:
+    if type(told) is not dict:
+        raise ValueError("a reply of another form")
+    outputs, after, called = told.get("outputs"), told.get("after"), told.get("called")
+    error, message, line = told.get("error"), told.get("message"), told.get("line")
+    if (
+        type(outputs) is not dict
+        or type(after) is not dict
+        or type(called) is not list
+        or not all(type(name) is str for name in called)
+        or not all(type(text) is str for text in (message, line))
+        or type(error) not in (str, type(None))
+    ):
+        raise ValueError("a reply of another form")
+    return Reply(outputs, after, error, message[:500], line[:200], called)
+
+
+def clean_environment() -> dict[str, str]:
+    """No variable of ours reaches the student's side; one thread for every library that asks."""
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    return {
+        **kept,
+        **threads,
+        "HOME": "/tmp",
+        "MPLBACKEND": "agg",
+        "MPLCONFIGDIR": "/tmp",
+        "IPYTHONDIR": "/tmp/.ipython",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
+def library_without(topic: str, folder: Path) -> Path:
+    """A copy of ml_course with the ground floor alone: in the cage the modules with the answers are not there."""
+    import ml_course
+
+    target = folder / "library" / "ml_course"
+    target.mkdir(parents=True)
+    source = Path(ml_course.__file__).parent
+    for name in ("__init__", *LIBRARY_PARTS):
+        if (source / f"{name}.py").is_file():
+            shutil.copy(source / f"{name}.py", target / f"{name}.py")
+    for path in (folder, target.parent, target):
+        path.chmod(0o755)
+    return target.parent
+
+
+class Examiner:
+    """Examines one submission after another with the same template."""
+
+    def __init__(self, topic: str, kind: str):
+        self.topic, self.template = topic, Template(topic, kind)
+
+    def close(self) -> None:
+        self.template.close()
+
+    def examine(self, cells: list[Cell], key: bytes) -> Examined:
+        """Run and judge a submission with its student's own cases."""
+        began = time.monotonic()
+        found = Examined()
+        session: Session | None = None
+        megabytes = max((find(cell.exercise).megabytes for cell in cells if cell.exercise), default=1024)
+        for number, cell in enumerate(cells):
+            if time.monotonic() - began > SUBMISSION_SECONDS:
+                found.faults[number] = f"not run: the submission used more than {SUBMISSION_SECONDS:g} s"
+                if cell.exercise:
+                    found.verdicts[cell.exercise] = refused(cell.exercise, found.faults[number])
+                continue
+            try:
+                if session is None:
+                    session = self._replayed(cells[:number], found, megabytes)
+                if cell.exercise:
+                    exercise = find(cell.exercise)
+                    seed = case_seed(exercise.name, key)
+                    found.verdicts[cell.exercise] = award(exercise, seed, session.ask(exercise, seed))
+                else:
+                    found.outputs[number] = session.run(cell.source, CELL_SECONDS)
+            except Broken as broken:
+                found.faults[number] = f"this cell ended the session ({broken}), so it was left out"
+                if cell.exercise:
+                    found.verdicts[cell.exercise] = refused(cell.exercise, f"the process was lost: {broken}")
+                if session is not None:
+                    session.end()
+                session = None
+        if session is not None:
+            session.end()
+        found.seconds = time.monotonic() - began
+        return found
+
+    def _replayed(self, cells: list[Cell], found: Examined, megabytes: int) -> Session:
+        """A new session in which every cell so far that did no harm has run."""
+        session = self.template.start(megabytes)
+        for number, cell in enumerate(cells):
+            if not cell.exercise and number not in found.faults:
+                try:
+                    session.run(cell.source, CELL_SECONDS)
+                except Broken as broken:  # it went well the first time: it is left out from now on
+                    session.end()
+                    found.faults[number] = f"this cell did not run the same way twice ({broken}), so it was left out"
+                    return self._replayed(cells, found, megabytes)
+        return session
+
+
+def refused(name: str, why: str) -> Verdict:
+    """No points, and why."""
+    exercise = find(name)
+    return Verdict(
+        name, tuple(Facet(facet, 0, share, why) for facet, share in exercise.facets.items()), "not right yet"
+    )

@@ -1,0 +1,121 @@
+"""The one writer of the gradebook: a submission's verdicts in one transaction, through nbgrader's own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from nbgrader.api import (
+    Assignment,
+    Comment,
+    Grade,
+    Gradebook,
+    Student,
+    SubmittedAssignment,
+    SubmittedNotebook,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from autograder.errors import CourseError
+from autograder.judging import NOT_WRITTEN_YET
+
+COURSE_ID = "ml-course"
+NO_RESPONSE = "No response."
+Penalty = Callable[[str, float, float], float | None]  # student, score, seconds late: points taken off
+
+
+class Writer:
+    """Writes grades of one assignment. Manual scores and comments of people are never touched."""
+
+    def __init__(self, url: str, assignment: str, course_id: str = COURSE_ID):
+        try:
+            self.gradebook = Gradebook(url, course_id)
+        except SQLAlchemyError as error:
+            raise CourseError(f"cannot open the gradebook {shown(url)}: {first_line(error)}") from None
+        self.db = self.gradebook.db
+        self.name = assignment
+        found = self.db.query(Assignment).filter(Assignment.name == assignment).one_or_none()
+        if found is None:
+            raise CourseError(f"{assignment} is not in the gradebook: run `autograder release {assignment}` first")
+        self.assignment = found
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.gradebook.close()
+
+    def write(
+        self,
+        student: str,
+        verdicts: list[dict[str, Any]],
+        timestamp: datetime | None,
+        penalty: Penalty | None = None,
+    ) -> None:
+        """All of one submission or nothing: points, which answers were left as released, lateness."""
+        points = {f"check_{answer_of(verdict)}": verdict["points"] for verdict in verdicts}
+        empty = {answer_of(verdict) for verdict in verdicts if verdict["summary"] == NOT_WRITTEN_YET}
+        try:
+            submission = self.submission(student)
+            submission.timestamp = timestamp
+            for notebook in submission.notebooks:
+                for grade in notebook.grades:
+                    grade.auto_score = points.get(grade.name, 0.0)
+                    grade.needs_manual_grade = grade.manual_score is not None
+                for comment in notebook.comments:
+                    comment.auto_comment = NO_RESPONSE if comment.name in empty else None
+            self.db.flush()
+            late = submission.total_seconds_late
+            for notebook in submission.notebooks:
+                taken = penalty(student, notebook.score, late) if penalty and late > 0 else None
+                notebook.late_submission_penalty = None if taken is None else min(max(taken, 0), notebook.score)
+            self.db.commit()
+        except SQLAlchemyError:
+            self.db.rollback()
+            raise
+
+    def submission(self, student: str) -> SubmittedAssignment:
+        """The student's submission, made with all its grades and comments where there is none yet; not committed."""
+        found = (
+            self.db.query(SubmittedAssignment)
+            .filter(SubmittedAssignment.assignment_id == self.assignment.id, SubmittedAssignment.student_id == student)
+            .one_or_none()
+        )
+        if found is not None:
+            return found
+        if self.db.get(Student, student) is None:
+            self.db.add(Student(id=student))
+            self.db.flush()
+        made = SubmittedAssignment(assignment_id=self.assignment.id, student_id=student)
+        self.db.add(made)
+        for source in self.assignment.notebooks:
+            notebook = SubmittedNotebook(notebook_id=source.id, assignment=made)
+            self.db.add(notebook)
+            self.db.add_all(Grade(cell_id=cell.id, notebook=notebook) for cell in source.grade_cells)
+            self.db.add_all(Comment(cell_id=cell.id, notebook=notebook) for cell in source.solution_cells)
+        self.db.flush()
+        return made
+
+    def score(self, student: str) -> float | None:
+        """Points as the gradebook has them, manual ones included; `None` for a student without a submission."""
+        found = (
+            self.db.query(SubmittedAssignment)
+            .filter(SubmittedAssignment.assignment_id == self.assignment.id, SubmittedAssignment.student_id == student)
+            .one_or_none()
+        )
+        return None if found is None else found.score
+
+
+def answer_of(verdict: dict[str, Any]) -> str:
+    return verdict["exercise"].split(".")[1]
+
+
+def shown(url: str) -> str:
+    """A database's address without its password."""
+    head, at, tail = url.rpartition("@")
+    return f"{head.split('//')[0]}//…@{tail}" if at else url
+
+
+def first_line(error: Exception) -> str:
+    return (str(getattr(error, "orig", None) or error).strip().splitlines() or ["no reason given"])[0]

@@ -1,0 +1,145 @@
+"""One submission from its bytes to its verdicts: the piece of work that workers, Dask and nbgrader all do alike."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.checking import VERDICT_TYPE, amount, as_html
+from autograder.exercise import load
+from autograder.grading.examiner import Examined, Examiner, refused
+from autograder.grading.mending import Mended, Unreadable, mend
+from autograder.judging import Facet, Verdict
+
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A submission: what was handed in, what had been released, whose it is, and the key of that student's cases."""
+
+    topic: str
+    student: str
+    submitted: str
+    released: str
+    key: bytes
+    cage: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it, as plain JSON values but for the graded notebook's text."""
+
+    topic: str
+    student: str
+    verdicts: list[dict[str, Any]]
+    notebook: str
+    notes: list[str] = field(default_factory=list)
+    tampering: list[str] = field(default_factory=list)
+    unreadable: str = ""
+    seconds: float = 0.0
+
+    @property
+    def points(self) -> float:
+        return sum(verdict["points"] for verdict in self.verdicts)
+
+    def record(self) -> dict[str, Any]:
+        """For the journal: everything but the notebook."""
+        return {key: value for key, value in asdict(self).items() if key != "notebook"}
+
+
+@cache
+def examiner(topic: str, kind: str) -> Examiner:
+    """This process's examiner of a topic; its template lives as long as the process."""
+    return Examiner(topic, kind)
+
+
+def grade(job: Job, examine: Callable[[list, bytes], Examined] | None = None) -> Result:
+    """Mend, examine and write up one submission."""
+    began = time.monotonic()
+    released = nbformat.reads(job.released, as_version=4)
+    try:
+        mended = mend(job.submitted, released, job.topic)
+    except Unreadable as error:
+        return unreadable(job, released, str(error))
+    examined = (examine or examiner(job.topic, job.cage).examine)(mended.cells, job.key)
+    verdicts = [examined.verdicts[name].as_dict() for name in load(job.topic)]
+    write_up(mended, examined, verdicts)
+    seconds = round(time.monotonic() - began, 3)
+    text = nbformat.writes(mended.notebook, version=4) + "\n"
+    notes = [*mended.notes, *faults(mended, examined)]
+    return Result(job.topic, job.student, verdicts, text, notes, mended.tampering, "", seconds)
+
+
+def unreadable(job: Job, released: NotebookNode, reason: str) -> Result:
+    """No points for what cannot be opened; the feedback says so."""
+    told = f"**This submission could not be read as a notebook: {reason}.** Please hand the file in again."
+    released.cells.insert(0, nbformat.v4.new_markdown_cell(told, id="unreadable-note"))
+    verdicts = [refused(name, f"the submission could not be read: {reason}").as_dict() for name in load(job.topic)]
+    show_verdicts(released, verdicts)
+    text = nbformat.writes(released, version=4) + "\n"
+    return Result(job.topic, job.student, verdicts, text, [f"{UNREADABLE}: {reason}"], [], reason)
+
+
+def write_up(mended: Mended, examined: Examined, verdicts: list[dict[str, Any]]) -> None:
+    """Put outputs, faults and verdicts into the notebook that feedback is made of."""
+    for number, place in enumerate(mended.places):
+        if place < 0:
+            continue
+        cell = mended.notebook.cells[place]
+        if number in examined.outputs:
+            cell.outputs = as_outputs(examined.outputs[number])
+        elif number in examined.faults and not mended.cells[number].exercise:
+            cell.outputs = [error_output("LeftOut", examined.faults[number])]
+    show_verdicts(mended.notebook, verdicts)
+
+
+def show_verdicts(notebook: NotebookNode, verdicts: list[dict[str, Any]]) -> None:
+    """Each graded cell's verdict as its output, and all of them in the notebook's metadata."""
+    by_id = {f"check_{verdict['exercise'].split('.')[1]}": verdict for verdict in verdicts}
+    for cell in notebook.cells:
+        verdict = by_id.get(cell.metadata.get("nbgrader", {}).get("grade_id"))
+        if verdict:
+            data = {"text/plain": amount(verdict["points"]), "text/html": as_html(restored(verdict))}
+            cell.outputs = [nbformat.v4.new_output("execute_result", {**data, VERDICT_TYPE: verdict})]
+
+
+def restored(verdict: dict[str, Any]) -> Verdict:
+    """A verdict from its dictionary."""
+    facets = tuple(Facet(**facet) for facet in verdict["facets"])
+    plain = {key: value for key, value in verdict.items() if key not in ("points", "max_points", "facets", "called")}
+    return Verdict(**plain, facets=facets, called=tuple(verdict["called"]))
+
+
+def as_outputs(told: dict[str, Any]) -> list[NotebookNode]:
+    """A session's outputs as a notebook's: text and pictures, never HTML or scripts of a student's."""
+    outputs = [
+        nbformat.v4.new_output("stream", name=name, text=told[name]) for name in ("stdout", "stderr") if told[name]
+    ]
+    outputs += [nbformat.v4.new_output("display_data", data) for data in told["shown"] if data]
+    if told["value"]:
+        outputs.append(nbformat.v4.new_output("execute_result", {"text/plain": told["value"]}))
+    if told["error"]:
+        name, _, message = told["error"].partition(": ")
+        outputs.append(error_output(name, message))
+    return outputs
+
+
+def error_output(name: str, message: str) -> NotebookNode:
+    return nbformat.v4.new_output("error", ename=name, evalue=message, traceback=[f"{name}: {message}"])
+
+
+def faults(mended: Mended, examined: Examined) -> list[str]:
+    """Cells that ended or hung the session, for the instructor."""
+    return [f"cell {mended.places[number] + 1}: {told}" for number, told in sorted(examined.faults.items())]
+
+
+def as_json(result: Result) -> str:
+    return json.dumps(result.record(), ensure_ascii=False)

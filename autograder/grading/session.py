@@ -1,0 +1,192 @@
+"""The student's session, inside the cage: run cells, and put questions to answers, each in a fork of its own.
+
+Everything here runs in a process that the student's code owns. It can lie, so all it ever says is plain values; what
+they are worth is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from autograder.grading.channel import Broken, Channel
+from autograder.probing import Question, Reply, TimeUp, deadline, observe
+from autograder.wire import pack, unpack
+
+LONGEST_OUTPUT = 20_000  # characters of a cell's text
+MOST_OUTPUTS = 50
+GRACE = 1.0  # seconds between asking an answer to stop and stopping it
+
+
+class Output(io.StringIO):
+    """Text that stops growing: an endless print costs time, not memory."""
+
+    def write(self, text: str) -> int:
+        if self.tell() < LONGEST_OUTPUT:
+            super().write(text[: LONGEST_OUTPUT - self.tell()])
+        return len(text)
+
+
+def serve(channel: Channel, shell: Any) -> None:
+    """Answer requests until the other side is gone."""
+    with contextlib.suppress(Broken):
+        while True:
+            request = unpack(channel.receive())
+            if request["do"] == "run":
+                channel.send(pack(run_cell(shell, request["source"], request["seconds"])))
+            elif request["do"] == "ask":
+                channel.send(ask(shell.user_ns, request))
+
+
+def run_cell(shell: Any, source: str, seconds: float) -> dict[str, Any]:
+    """Run one cell; its outputs and error as plain values."""
+    out, err, shown = Output(), Output(), Displayed()
+    before = shell.display_pub, sys.displayhook
+    shell.display_pub = shown
+    began = time.monotonic()
+    error: BaseException | None = None
+    result = None
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), deadline(seconds):
+            result = shell.run_cell(source, store_history=False)
+            error = result.error_before_exec or result.error_in_exec
+    except BaseException as raised:  # TimeUp, SystemExit: whatever the cell threw past the shell
+        error = raised
+    shell.display_pub, sys.displayhook = before
+    told = ""
+    if error is not None:
+        late = isinstance(error, TimeUp)
+        told = f"{type(error).__name__}: {f'stopped after {seconds:g} s' if late else str(error)[:1000]}"
+    value = "" if result is None or result.result is None else brief_repr(result.result)
+    return {
+        "stdout": out.getvalue(),
+        "stderr": err.getvalue(),
+        "shown": shown.pieces,
+        "value": value,
+        "error": told,
+        "seconds": time.monotonic() - began,
+    }
+
+
+class Displayed:
+    """In the place of IPython's display publisher: keeps text and pictures."""
+
+    def __init__(self):
+        self.pieces: list[dict[str, str]] = []
+
+    def publish(self, data: dict[str, Any], metadata: Any = None, **_: Any) -> None:
+        kept = {kind: str(data[kind]) for kind in ("text/plain", "image/png") if isinstance(data.get(kind), str)}
+        if len(self.pieces) < MOST_OUTPUTS and sum(map(len, kept.values())) < 10 * LONGEST_OUTPUT:
+            self.pieces.append(kept)
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.pieces.clear()
+
+
+def brief_repr(value: Any) -> str:
+    try:
+        return repr(value)[:LONGEST_OUTPUT]
+    except BaseException as error:
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
+def ask(namespace: dict[str, Any], request: dict[str, Any]) -> bytes:
+    """Put all questions of one exercise to an answer in a fork, and pass on what the fork writes."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        answer_in_fork(namespace, request, writing)
+    os.close(writing)
+    try:
+        return read_until(reading, request["seconds"] + GRACE)
+    finally:
+        os.close(reading)
+        for stop in (lambda: os.killpg(child, signal.SIGKILL), lambda: os.kill(child, signal.SIGKILL)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                stop()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
+
+
+def read_until(pipe: int, seconds: float, largest: int = 2**26) -> bytes:
+    """What comes through a pipe until its end, the deadline or the limit."""
+    end, pieces, size = time.monotonic() + seconds, [], 0
+    while size < largest:
+        ready, _, _ = select.select([pipe], [], [], max(end - time.monotonic(), 0))
+        if not ready:
+            break
+        piece = os.read(pipe, 2**20)
+        if not piece:
+            break
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
+
+
+def answer_in_fork(namespace: dict[str, Any], request: dict[str, Any], pipe: int) -> None:
+    """In the fork: observe the answer on every question, write the replies, end. Never returns."""
+    try:
+        os.setpgid(0, 0)
+        keep_to_one_thread()
+        limit(resource.RLIMIT_CPU, int(request["seconds"]) + 2)
+        replies = collect(namespace, request)
+        text = pack({"replies": replies})
+    except BaseException as error:
+        failed = Reply(error=type(error).__name__, message=str(error)[:200])
+        text = pack({"replies": [as_dict(failed)] * len(request["questions"])})
+    with contextlib.suppress(OSError), os.fdopen(pipe, "wb") as stream:
+        stream.write(text)
+    os._exit(0)
+
+
+def collect(namespace: dict[str, Any], request: dict[str, Any]) -> list[dict[str, Any]]:
+    """One reply a question; after a hang or an exit the rest say so."""
+    questions = [Question(**question) for question in request["questions"]]
+    name, seconds = request["answer"], request["seconds"]
+    answer = namespace.get(name)
+    if not callable(answer):
+        missing = Reply(error="NotDefined", message=f"there is no function or class called {name}")
+        return [as_dict(missing)] * len(questions)
+    replies: list[dict[str, Any]] = []
+    try:
+        with deadline(seconds), contextlib.redirect_stdout(Output()), contextlib.redirect_stderr(Output()):
+            for question in questions:
+                replies.append(as_dict(observe(question, answer)))
+    except TimeUp:
+        failed = Reply(error="TimeUp", message=f"no result after {seconds:g} s: is there a loop that never ends?")
+    except BaseException as error:
+        failed = Reply(error=type(error).__name__, message=str(error)[:200])
+    else:
+        return replies
+    return replies + [as_dict(failed)] * (len(questions) - len(replies))
+
+
+def as_dict(reply: Reply) -> dict[str, Any]:
+    return dict(vars(reply))
+
+
+def keep_to_one_thread() -> None:
+    """A fork of a process whose torch ran two threads hangs in its next operation otherwise."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def limit(what: int, amount: int) -> None:
+    _, hard = resource.getrlimit(what)
+    amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+    resource.setrlimit(what, (amount, hard))
+
+
+def freeze() -> None:
+    """Before the first fork: nothing made so far is collected, so its memory stays shared."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,128 @@
+"""Runs chapters through the book's own execution cache, so that a chapter runs once however many readers it has.
+
+The cache (jupyter-cache, in _build/.jupyter_cache) knows a chapter by the text of its cells alone. A fingerprint of the
+course's code that the chapter imports is kept beside it, and a run made with other code is forgotten.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import nbformat
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.cache.main import JupyterCacheBase
+from jupyter_cache.executors.utils import single_nb_execution
+from myst_nb.core.read import read_myst_markdown_notebook
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS_A_CELL = 300
+
+
+def read_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode:
+    """The chapter as a notebook, cell for cell as the book's builder reads it; its Markdown is still MyST."""
+    return read_myst_markdown_notebook((root / "book" / f"{topic}.md").read_text())
+
+
+def run_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode:
+    """The chapter with its outputs: from the cache where they are in it, else it is run, in book/, and cached."""
+    forget_stale_runs(root)
+    path, notebook = root / "book" / f"{topic}.md", read_chapter(topic, root)
+    with suppress(KeyError):
+        return _cache(root).merge_match_into_notebook(notebook)[1]
+    result = single_nb_execution(
+        notebook, cwd=str(path.parent), timeout=SECONDS_A_CELL, allow_errors=False, meta_override=True
+    )
+    if result.err is not None:
+        raise RuntimeError(f"book/{topic}.md does not run:\n{result.exc_string}")
+    bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time})
+    _cache(root).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    return notebook
+
+
+def cached_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode | None:
+    """The chapter with its outputs if a run with today's code is in the cache, else nothing."""
+    kept = _kept_fingerprints(root).get(topic)
+    if not cache_folder(root).is_dir() or kept != fingerprint(topic, root):
+        return None
+    with suppress(KeyError):
+        return _cache(root).merge_match_into_notebook(read_chapter(topic, root))[1]
+    return None
+
+
+def forget_stale_runs(root: Path = ROOT) -> list[str]:
+    """Drops cached runs made with other code than today's and returns their topics."""
+    kept, stale = _kept_fingerprints(root), []
+    current = {path.stem: fingerprint(path.stem, root) for path in chapter_files(root)}
+    for topic, mark in current.items():
+        if kept.get(topic) != mark:
+            stale.append(topic)
+            with suppress(KeyError):
+                record = _cache(root).match_cache_notebook(read_chapter(topic, root))
+                _cache(root).remove_cache(record.pk)
+    if stale or kept.keys() != current.keys():
+        cache_folder(root).mkdir(parents=True, exist_ok=True)
+        _fingerprint_file(root).write_text(json.dumps(current, indent=1, sort_keys=True) + "\n")
+    return stale
+
+
+def chapter_files(root: Path = ROOT) -> list[Path]:
+    """Sources in book/ that are executed: those whose header names a kernel."""
+    return [path for path in sorted((root / "book").glob("*.md")) if "kernelspec:" in path.read_text()[:1000]]
+
+
+def fingerprint(topic: str, root: Path = ROOT) -> str:
+    """A hash of every file of ml_course that the chapter's cells import, directly or through another."""
+    cells = [cell.source for cell in read_chapter(topic, root).cells if cell.cell_type == "code"]
+    waiting, seen = [_tree("\n".join(cells))], set()
+    while waiting:
+        for path in _imported_files(waiting.pop(), root) - seen:
+            seen.add(path)
+            waiting.append(_tree(path.read_text()))
+    digest = hashlib.sha256()
+    for path in sorted(seen):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cache_folder(root: Path = ROOT) -> Path:
+    return root / "_build" / ".jupyter_cache"
+
+
+def _cache(root: Path) -> JupyterCacheBase:
+    return get_cache(cache_folder(root))
+
+
+def _fingerprint_file(root: Path) -> Path:
+    return cache_folder(root) / "fingerprints.json"
+
+
+def _kept_fingerprints(root: Path) -> dict[str, str]:
+    with suppress(FileNotFoundError, ValueError):
+        return json.loads(_fingerprint_file(root).read_text())
+    return {}
+
+
+def _tree(source: str) -> ast.AST:
+    """Syntax tree; cells may hold magics, which Python cannot parse, so those lines go."""
+    return ast.parse("\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()))
+
+
+def _imported_files(tree: ast.AST, root: Path) -> set[Path]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    files = set()
+    for name in names:
+        if name.split(".")[0] == "ml_course":
+            path = root.joinpath(*name.split("."))
+            inside = path.glob("*.py") if path.name != "ml_course" else [path / "__init__.py"]
+            files |= {file for file in [path.with_suffix(".py"), *inside] if file.is_file()}
+    return files

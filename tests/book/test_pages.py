@@ -1,0 +1,308 @@
+"""The built pages in a real browser: formulas drawn, nothing overflows, nothing is fetched from another machine.
+
+They need `make book`; a missing _build/html is built here first. Without a Chromium they are skipped, except where CI
+or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program.
+"""
+
+import fcntl
+import functools
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+import yaml
+
+from ml_course.scripts import chapters
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+TOPICS = chapters.topics(ROOT)
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in part["chapters"])]
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+REQUIRED = os.environ.get("CI") or os.environ.get("COURSE_REQUIRE_BROWSER") == "1"
+WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="session")
+def html() -> Path:
+    """The built book; a lock keeps parallel workers from building it twice."""
+    (ROOT / "_build").mkdir(exist_ok=True)
+    with open(ROOT / "_build" / ".book.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (HTML / f"{PAGES[-1]}.html").is_file():
+            command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "--keep-going"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, f"the book does not build:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return HTML
+
+
+@pytest.fixture(scope="session")
+def site(html) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
+    names = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    with sync_api.sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+        program = program or (own if Path(own).is_file() else None)
+        if program is None:
+            reason = "no Chromium here: `apt-get install chromium`, or name it in CHROMIUM"
+            pytest.fail(reason) if REQUIRED else pytest.skip(reason)
+        started = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens an address in a fresh page and returns the page with what it complained of and asked for."""
+    contexts = []
+
+    def open_page(address: str, viewport=WIDE, scheme="light"):
+        home = f"{urlsplit(address).scheme}://{urlsplit(address).netloc}"
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        contexts.append(context)
+        page, complaints, foreign = context.new_page(), [], []
+
+        def only_home(route):
+            url = route.request.url
+            if url.startswith((home, "data:", "blob:")):
+                route.continue_()
+            else:
+                foreign.append(url)
+                route.abort()
+
+        context.route("**/*", only_home)
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("response", lambda r: complaints.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        page.evaluate("async () => { await window.MathJax?.startup?.promise }")
+        return SimpleNamespace(page=page, complaints=complaints, foreign=foreign)
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+# Text a reader sees, folded parts included, without code and drawn formulas.
+PLAIN_TEXT = """() => {
+  const copy = document.querySelector("article").cloneNode(true);
+  copy.querySelectorAll("pre, code, mjx-container, script, style").forEach(e => e.remove());
+  return copy.textContent;
+}"""
+UNDRAWN = """() => [...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container"))
+  .map(e => e.textContent)"""
+BROKEN_FORMULAS = """() => [...document.querySelectorAll("mjx-merror, [data-mjx-error], mjx-mtext[style*='red']")]
+  .map(e => e.closest("mjx-container").outerHTML.slice(0, 200))"""
+BROKEN_IMAGES = """() => [...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src)"""
+WITHOUT_ALT = """() => [...document.querySelectorAll("article img")].filter(i => !i.alt.trim()).map(i => i.src)"""
+# What sticks out on the right and cannot be scrolled to within a box of its own.
+STICKING_OUT = """() => [...document.querySelectorAll("article *")].filter(e => {
+  if (e.getBoundingClientRect().right <= window.innerWidth + 1 || !e.checkVisibility()) return false;
+  for (let p = e; p && p.tagName != "ARTICLE"; p = p.parentElement)
+    if (["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(p).overflowX) ||
+        getComputedStyle(p).position == "absolute") return false;
+  return true;
+}).map(e => e.outerHTML.slice(0, 120))"""
+RAW_FORMULA = re.compile(r"\\[(\[]|\$\$|\\(?:frac|sum|begin|text|sqrt|alpha)\b|(?<!\w)\$[^$\s][^$\n]*\$")
+RAW_MYST = re.compile(r"\{[\w:-]+\}`|^:::|```|^\([\w-]+\)=\s*$|\{(?:cite|ref|numref|term|doc|eq)\b", re.MULTILINE)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["1440", "390"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page(visit, site, name, viewport, scheme):
+    seen = visit(f"{site}/{name}.html", viewport, scheme)
+    page = seen.page
+    assert not seen.foreign, "asks another machine"
+    assert not seen.complaints
+    text = page.evaluate(PLAIN_TEXT)
+    assert not RAW_FORMULA.findall(text)
+    assert not RAW_MYST.findall(text)
+    assert not page.evaluate(UNDRAWN)
+    assert not page.evaluate(BROKEN_FORMULAS)
+    assert not page.evaluate(BROKEN_IMAGES)
+    assert not page.evaluate(WITHOUT_ALT)
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    assert not page.evaluate(STICKING_OUT)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
+    assert brightness < 64 if scheme == "dark" else brightness > 192, f"{scheme} page on {background}"
+    filters = page.evaluate("[...document.querySelectorAll('article img')].map(i => getComputedStyle(i).filter)")
+    assert set(filters) <= {"none"}, "a figure is recoloured"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("viewport", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["1440-light", "390-dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_accessible(visit, site, name, viewport, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    page = visit(f"{site}/{name}.html", viewport, scheme).page
+    # Thousands of nodes that are not ours: formulas are MathJax's; of the coloured code, one block stands for all.
+    page.evaluate("document.querySelectorAll('.highlight').forEach((e, i) => i && e.classList.add('alike'))")
+    found = axe.Axe().run(page, context={"exclude": [["mjx-container"], [".alike"]]}).response["violations"]
+    assert not {fault["id"]: [node["html"][:120] for node in fault["nodes"][:3]] for fault in found}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["1440", "390"])
+def test_search_finds_the_perceptron(visit, site, viewport):
+    seen = visit(f"{site}/{PAGES[0]}.html", viewport)
+    page = seen.page
+    page.keyboard.press("Control+k")
+    page.keyboard.type("perceptron")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#search-results li a")
+    page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
+    found = page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)")
+    assert any("perceptron" in address for address in found)
+    assert not seen.foreign and not seen.complaints
+
+
+@pytest.mark.browser
+def test_the_reader_can_choose_dark_and_light(visit, site):
+    page = visit(f"{site}/{PAGES[0]}.html").page
+    themes = set()
+    for _ in range(3):
+        page.click(".theme-switch-button >> visible=true")
+        themes.add(page.evaluate("document.documentElement.dataset.theme"))
+    assert themes == {"light", "dark"}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", PAGES)
+def test_page_opens_as_a_file(visit, html, name):
+    seen = visit((html / f"{name}.html").as_uri())
+    assert not seen.foreign
+    # A browser gives a file no right to preload fonts; the page is drawn with those its style sheets name.
+    assert not [complaint for complaint in seen.complaints if not re.search(r"font|ERR_FAILED|preload", complaint)]
+    assert not seen.page.evaluate(UNDRAWN)
+    assert not seen.page.evaluate(BROKEN_IMAGES)
+
+
+class Links(HTMLParser):
+    def __init__(self, text: str):
+        super().__init__()
+        self.links, self.anchors = [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.anchors.add(attributes.get("id"))
+        self.links += [(tag, attributes[key]) for key in ("href", "src") if attributes.get(key)]
+
+
+@pytest.fixture(scope="session")
+def parsed(html) -> dict[Path, Links]:
+    return {
+        path: Links(path.read_text()) for path in [*(html / f"{name}.html" for name in PAGES), html / "search.html"]
+    }
+
+
+def test_every_link_within_the_book_leads_somewhere(parsed):
+    broken = []
+    for path, page in parsed.items():
+        for _, link in page.links:
+            url = urlsplit(link)
+            if url.scheme or url.netloc:
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            if not target.is_file() or (
+                url.fragment and target in parsed and url.fragment not in parsed[target].anchors
+            ):
+                broken.append(f"{path.name}: {link}")
+    assert not broken
+
+
+def test_no_page_names_a_script_or_style_of_another_site(parsed):
+    for path, page in parsed.items():
+        loaded = [link for tag, link in page.links if tag in ("script", "img", "link", "iframe") and "//" in link]
+        assert not loaded, path.name
+
+
+def test_every_chapter_offers_its_notebook(html, parsed):
+    for topic in TOPICS:
+        links = [link for _, link in parsed[html / "book" / f"{topic}.html"].links]
+        assert f"../_downloads/{topic}.ipynb" in links
+        built = (html / "_downloads" / f"{topic}.ipynb").read_text()
+        assert built == chapters.notebook_file(topic, ROOT).read_text(), f"{topic}: `make notebooks`, or build the book"
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_notebook_counts_as_the_page_does(html, topic):
+    """Figures, equations and exercises bear the same numbers in both, in the same order."""
+    page = (html / "book" / f"{topic}.html").read_text()
+    notebook = nbformat.read(chapters.notebook_file(topic, ROOT), as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for in_page, in_notebook in [
+        (r'caption-number">(Fig\. [\d.]+)', r"\*\*(Fig\. [\d.]+)\*\*"),
+        (r'class="eqno">\(([\d.]+)\)', r"\\tag\{([\d.]+)\}"),
+        (r'caption-number">(Exercise [\d.]+)', r"\*\*(Exercise [\d.]+)\*\*"),
+    ]:
+        assert re.findall(in_notebook, text) == re.findall(in_page, page)
+    assert re.search(r'caption-number">Fig', page) and 'caption-number">Exercise' in page
+
+
+def test_launch_buttons_are_right_or_absent(html, parsed):
+    """A book built without COURSE_REPOSITORY has none; with it, each chapter's lead to its own notebook."""
+    launching = re.compile(r"https://(?:colab\.research\.google|mybinder)\S*")
+    for path, page in parsed.items():
+        found = [link for _, link in page.links if launching.match(link)]
+        if found:
+            assert f"notebooks/chapters/{path.stem}.ipynb" in found[0]
+            assert path.stem in TOPICS and len(found) == 3
+
+
+@pytest.fixture
+def repository(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "extensions")
+    return pytest.importorskip("course_book.repository")
+
+
+def test_launch_buttons_open_notebooks(repository):
+    group = repository.launch_group("owner/name", "main", "perceptron")
+    chapter, homework, binder = [button["url"] for button in group["buttons"]]
+    colab = "https://colab.research.google.com/github/owner/name/blob/main"
+    assert chapter == f"{colab}/notebooks/chapters/perceptron.ipynb"
+    assert homework == f"{colab}/notebooks/homework/perceptron/perceptron.ipynb"
+    assert binder == "https://mybinder.org/v2/gh/owner/name/main?urlpath=lab/tree/notebooks/chapters/perceptron.ipynb"
+
+
+def test_repository_buttons_need_an_address(repository, monkeypatch):
+    app, config = SimpleNamespace(), SimpleNamespace(html_theme_options={})
+    monkeypatch.delenv("COURSE_REPOSITORY", raising=False)
+    repository.add_repository(app, config)
+    assert config.html_theme_options == {} and not hasattr(app, "course_repository")
+    monkeypatch.setenv("COURSE_REPOSITORY", "https://github.com/owner/name.git")
+    repository.add_repository(app, config)
+    assert app.course_repository == "owner/name"
+    assert config.html_theme_options["repository_url"] == "https://github.com/owner/name"
+    monkeypatch.setenv("COURSE_REPOSITORY", "owner/name")
+    with pytest.raises(Exception, match="COURSE_REPOSITORY = 'owner/name' is not of the form"):
+        repository.add_repository(app, config)
