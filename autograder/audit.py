@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from autograder.exercise import Exercise, define, find, load, topics
+from autograder.exercise import Exercise, define, files_of, find, load, topics
 from autograder.homework import BEGIN, END, HOMEWORK, ROOT, answer_cells, import_cell, stub
 from autograder.judging import Verdict, ask_here, judge, question
 from autograder.mutants import mutants
@@ -211,17 +211,16 @@ def fingerprint(topic: str) -> str:
     import torch
 
     digest = hashlib.sha256(f"{sys.version} {numpy.__version__} {torch.__version__}".encode())
-    engine = [path for path in sorted(Path(__file__).parent.glob("*.py"))]
-    module = ROOT / "ml_course" / topic
-    own = sorted(module.glob("**/*.py")) if module.is_dir() else [module.with_suffix(".py")]
     written = [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        *files_of(ROOT / "ml_course" / topic),
+        *files_of(ROOT / "autograder" / "exercises" / topic),
         ROOT / "solutions" / f"{topic}.py",
-        ROOT / "autograder" / "exercises" / f"{topic}.py",
         ROOT / "book" / f"{topic}.md",
         HOMEWORK / topic / f"{topic}.ipynb",
     ]
-    for path in [*engine, *own, *written]:
-        digest.update(path.read_bytes() if path.is_file() else b"absent")
+    for path in written:
+        digest.update(path.name.encode() + (path.read_bytes() if path.is_file() else b"absent"))
     return digest.hexdigest()
 
 

@@ -33,6 +33,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -221,6 +222,11 @@ class Exercise:
         return made
 
 
+def files_of(module: Path) -> list[Path]:
+    """The files of a module, given as its path without suffix: the one, or all of the package of that name."""
+    return sorted(module.rglob("*.py")) or [module.with_suffix(".py")]
+
+
 @cache
 def topics() -> tuple[str, ...]:
     """Topics that have exercises."""
@@ -230,7 +236,7 @@ def topics() -> tuple[str, ...]:
 
 @cache
 def load(topic: str) -> dict[str, Exercise]:
-    """The exercises of one topic by full name, in the order of the file."""
+    """The exercises of one topic by full name, in the order in which its file, or its package, names them."""
     if topic not in topics():
         raise CourseError(f"no homework called {topic!r}; there is: {', '.join(topics())}")
     module = importlib.import_module(f"autograder.exercises.{topic}")

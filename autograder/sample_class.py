@@ -6,6 +6,7 @@ them and prints the class. A second run grades only what has changed.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import sys
 from collections.abc import Callable
@@ -117,7 +118,9 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    reader = argparse.ArgumentParser(prog="python -m autograder.sample_class", description=__doc__)
+    reader.add_argument("folder", metavar="DIR", type=Path, nargs="?", default=Path("course"))
     try:
-        main(Path(sys.argv[1] if len(sys.argv) > 1 else "course"))
+        main(reader.parse_args().folder)
     except CourseError as error:
         sys.exit(f"sample class: {error}")

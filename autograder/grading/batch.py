@@ -12,8 +12,9 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -24,14 +25,17 @@ from nbgrader.utils import parse_utc
 from tqdm import tqdm
 
 from autograder.errors import CourseError
+from autograder.exercise import files_of
+from autograder.grading import cage
 from autograder.grading import job as jobs
 from autograder.grading.examiner import NoSession
-from autograder.grading.gradebook import Writer
+from autograder.grading.gradebook import Writer, holds
 from autograder.grading.job import Job, Result
 from autograder.grading.journal import Journal, write_whole
 from autograder.seeds import student_key
 
 MOST_DEATHS = 2  # workers a submission may be in the hands of when they die, before it is left ungraded
+LOOKING_BACK = {"exports", "regrade", "report", "similarity"}  # modules here that judge nothing
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,11 @@ def meant(place: Path, topic: str) -> Path | None:
 def judges_hash(topic: str) -> bytes:
     """A hash of all that judges a topic: exercises, references, engine."""
     here = Path(__file__).parents[1]
-    exercises = here / "exercises" / topic
-    paths = sorted(exercises.glob("*.py")) if exercises.is_dir() else [exercises.with_suffix(".py")]
+    topical = [*files_of(here / "exercises" / topic), *files_of(here.parent / "ml_course" / topic)]
     engine = [here / f"{name}.py" for name in ("exercise", "judging", "probing", "seeds", "wire")]
     digest = hashlib.sha256()
-    for path in [*paths, *engine, *sorted(Path(__file__).parent.glob("*.py"))]:
+    grading = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in LOOKING_BACK)
+    for path in [*topical, *engine, *grading]:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.digest()
 
@@ -114,9 +118,10 @@ def run(batch: Batch, submissions: list[Submission], force: bool = False) -> Non
     known = {} if force else batch.journal.latest()
     todo = [one for one in submissions if known.get(one.student, {}).get("stamp") != one.stamp]
     with Writer(batch.url, batch.topic) as writer:
+        written = writer.written()
         for one in submissions:  # journalled before a stop, but not in the gradebook yet
             entry = known.get(one.student)
-            if entry and entry["stamp"] == one.stamp and writer.score(one.student) is None:
+            if entry and entry["stamp"] == one.stamp and not holds(written.get(one.student), entry["verdicts"]):
                 writer.write(one.student, entry["verdicts"], timestamp_of(one), batch.penalty)
         if todo:
             with tqdm(total=len(todo), desc=f"grading {batch.topic}", unit="student") as bar:
@@ -158,20 +163,23 @@ def examine_all(batch: Batch, todo: list[Submission]) -> Iterator[Outcome]:
         yield from on_dask(batch, todo, released)
         return
     workers = min(batch.workers or os.cpu_count() or 1, len(todo))
-    deaths: dict[str, int] = {}
     waiting = list(todo)
     while waiting:
-        lost = yield from on_pool(batch, waiting, released, workers)
-        for submission in lost:
-            deaths[submission.student] = deaths.get(submission.student, 0) + 1
-        waiting = [submission for submission in lost if deaths[submission.student] <= MOST_DEATHS]
-        for submission in lost:
-            if submission not in waiting:
+        suspects, waiting = yield from on_pool(batch, waiting, released, workers)
+        for submission in suspects:  # one of them took the process with it: each again, alone
+            for _ in range(MOST_DEATHS):
+                guilty, _ = yield from on_pool(batch, [submission], released, workers=1)
+                if not guilty:
+                    break
+            else:
                 yield submission, RuntimeError("the grader's process died on it more than once; see it by hand")
 
 
-def on_pool(batch: Batch, todo: list[Submission], released: str, workers: int) -> Iterator[Outcome]:
-    """Local processes. Returns the submissions that were in work when a process died; yields all other results."""
+Left = tuple[list[Submission], list[Submission]]
+
+
+def on_pool(batch: Batch, todo: list[Submission], released: str, workers: int) -> Generator[Outcome, None, Left]:
+    """Local processes; yields results. Returns what was in work when a process died, and what was not yet begun."""
     context = multiprocessing.get_context("spawn")
     queue = iter(todo)
     with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
@@ -191,18 +199,20 @@ def on_pool(batch: Batch, todo: list[Submission], released: str, workers: int) -
                 try:
                     yield submission, future.result()
                 except BrokenProcessPool:
-                    return [submission, *running.values(), *queue]
+                    return [submission, *running.values()], list(queue)
                 except NoSession as error:
                     raise CourseError(f"{error}; see `autograder doctor`") from None
                 except Exception as error:
                     yield submission, error
             fill()
-    return []
+    return [], []
 
 
 def start_worker() -> None:
     """In a worker: one thread; Ctrl-C is for the owner of the batch; known mistakes may divide by zero in silence."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # when the owner is killed, nobody is left behind
+        cage.call("prctl", cage.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     warnings.simplefilter("ignore")
     import torch
 
@@ -217,14 +227,17 @@ def on_dask(batch: Batch, todo: Iterable[Submission], released: str) -> Iterator
         raise CourseError("--dask needs dask.distributed: pip install -e '.[cluster]'") from None
     try:
         client = Client(batch.scheduler, timeout=10)
-    except (OSError, ValueError) as error:
-        raise CourseError(
-            f"no Dask scheduler at {batch.scheduler} ({error}); start one with `dask scheduler`"
-        ) from None
+    except (OSError, ValueError):
+        raise CourseError(f"no Dask scheduler at {batch.scheduler}: start one with `dask scheduler`") from None
     with client:
+        try:
+            client.wait_for_workers(1, timeout=30)
+        except OSError:
+            told = f"the Dask scheduler at {batch.scheduler} has no workers"
+            raise CourseError(f"{told}: start some with `dask worker {batch.scheduler}`") from None
         futures = {
-            client.submit(jobs.grade, as_job(batch, submission, released), pure=False, retries=MOST_DEATHS): submission
-            for submission in todo
+            client.submit(jobs.grade_in_thread, as_job(batch, one, released), pure=False, retries=MOST_DEATHS): one
+            for one in todo
         }
         for future in as_completed(futures):
             try:

@@ -4,8 +4,8 @@ A *house* is built once, for the template process, before it imports anything of
 UTS namespaces whose root holds the Python it runs, read-only, and nothing else of the machine. A *cell* is built in
 every fork of the template: PID, mount and IPC namespaces, a fresh /tmp, no privileges, limits, Landlock and seccomp.
 
-For root the namespaces are made with root's own rights and the cell then belongs to an unused user; for an ordinary user
-everything happens inside a user namespace. See namespaces(7), pivot_root(2), landlock(7), seccomp(2).
+For root the namespaces are made with root's own rights and the cell then belongs to an unused user; for an ordinary
+user everything happens inside a user namespace. See namespaces(7), pivot_root(2), landlock(7), seccomp(2).
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ TMP_SIZE = "128m"
 LIBRARY = Path("/course")  # where the part of ml_course that homework may use is seen
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _House:
+    """What has to be remembered of the time before the walls: whether root's own rights are to be given up."""
+
+    root = False
+
+
+_house = _House()
 
 
 class NoCage(Exception):
@@ -74,6 +83,7 @@ def mount(source: str, target: str | Path, kind: str | None, flags: int, options
 def enter_house(library: str | Path | None = None) -> None:
     """Shut the calling, single-threaded process off from network, files and other users' IPC. `NoCage` if it cannot."""
     uid, gid = os.getuid(), os.getgid()
+    _house.root = uid == 0 and not in_user_namespace()
     try:
         if uid == 0:
             call("unshare", NEWNS | NEWIPC | NEWNET | NEWUTS)
@@ -91,7 +101,7 @@ def python_folders() -> list[Path]:
     """What a Python with its packages needs to run: the interpreter, its libraries, the system's shared ones."""
     folders = {Path(sys.prefix), Path(sys.base_prefix), *map(Path, site.getsitepackages())}
     folders |= {Path(path) for path in sysconfig.get_paths().values()}
-    folders |= {Path(name) for name in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime")}
+    folders |= {Path(name) for name in ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/localtime")}
     chosen: list[Path] = []
     for folder in sorted(path for path in folders if path.exists()):
         if not any(folder.is_relative_to(parent) for parent in chosen):
@@ -107,12 +117,15 @@ def build_root(library: Path | None) -> None:
     if library:
         kept[LIBRARY] = os.open(library, os.O_PATH)
     devices = {name: os.open(f"/dev/{name}", os.O_PATH) for name in ("null", "zero", "random", "urandom")}
+    processes = os.open("/proc", os.O_PATH)
     mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
     for path, handle in kept.items():
         bind(handle, root / path.relative_to("/"), folder=stat.S_ISDIR(os.fstat(handle).st_mode))
     for name, handle in devices.items():
         bind(handle, root / "dev" / name, folder=False, writable=True)
-    for name in ("tmp", "proc", "old"):
+    bind(processes, root / "proc", folder=True, writable=True)  # the kernel allows a new /proc only beside an old one
+    os.close(processes)
+    for name in ("tmp", "old"):
         (root / name).mkdir(exist_ok=True)
     os.chdir(root)
     if _libc.syscall(SYS_PIVOT_ROOT, b".", b"old") != 0:
@@ -148,8 +161,10 @@ def enter_cell_namespaces() -> None:
 def enter_cell(limits: Limits, filter_calls: Any) -> None:
     """In that first process: fresh /tmp, own /proc, no rights, limits, Landlock and seccomp. No way back."""
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={TMP_SIZE},nr_inodes=10000,mode=1777")
-    with contextlib.suppress(OSError):  # some containers forbid a new /proc; the cell does without
+    try:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
+    except OSError:  # some containers forbid a new /proc; the cell does without, and must not see the old one
+        mount("tmpfs", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY)
     os.chdir("/tmp")
     set_limits(limits)
     drop_rights()
@@ -194,7 +209,7 @@ def drop_rights() -> None:
     for capability in range(64):
         if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break
-    if os.getuid() == 0 and not in_user_namespace():
+    if _house.root:
         os.setgroups([])
         os.setresgid(UNUSED_USER, UNUSED_USER, UNUSED_USER)
         os.setresuid(UNUSED_USER, UNUSED_USER, UNUSED_USER)

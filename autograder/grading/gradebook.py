@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from nbgrader.api import (
     Comment,
     Grade,
     Gradebook,
+    GradeCell,
     Student,
     SubmittedAssignment,
     SubmittedNotebook,
@@ -29,10 +31,9 @@ class Writer:
     """Writes grades of one assignment. Manual scores and comments of people are never touched."""
 
     def __init__(self, url: str, assignment: str, course_id: str = COURSE_ID):
-        try:
+        self.url = url
+        with clear_errors(url):
             self.gradebook = Gradebook(url, course_id)
-        except SQLAlchemyError as error:
-            raise CourseError(f"cannot open the gradebook {shown(url)}: {first_line(error)}") from None
         self.db = self.gradebook.db
         self.name = assignment
         found = self.db.query(Assignment).filter(Assignment.name == assignment).one_or_none()
@@ -54,9 +55,9 @@ class Writer:
         penalty: Penalty | None = None,
     ) -> None:
         """All of one submission or nothing: points, which answers were left as released, lateness."""
-        points = {f"check_{answer_of(verdict)}": verdict["points"] for verdict in verdicts}
+        points = points_of(verdicts)
         empty = {answer_of(verdict) for verdict in verdicts if verdict["summary"] == NOT_WRITTEN_YET}
-        try:
+        with clear_errors(self.url), self.one_transaction():
             submission = self.submission(student)
             submission.timestamp = timestamp
             for notebook in submission.notebooks:
@@ -70,8 +71,14 @@ class Writer:
             for notebook in submission.notebooks:
                 taken = penalty(student, notebook.score, late) if penalty and late > 0 else None
                 notebook.late_submission_penalty = None if taken is None else min(max(taken, 0), notebook.score)
+
+    @contextlib.contextmanager
+    def one_transaction(self) -> Iterator[None]:
+        """Everything in the block is written, or nothing."""
+        try:
+            yield
             self.db.commit()
-        except SQLAlchemyError:
+        except BaseException:
             self.db.rollback()
             raise
 
@@ -97,6 +104,21 @@ class Writer:
         self.db.flush()
         return made
 
+    def written(self) -> dict[str, dict[str, float | None]]:
+        """Automatic points of every submission as the gradebook has them, by student and graded cell."""
+        rows = (
+            self.db.query(SubmittedAssignment.student_id, GradeCell.name, Grade.auto_score)
+            .join(SubmittedNotebook, SubmittedNotebook.assignment_id == SubmittedAssignment.id)
+            .join(Grade, Grade.notebook_id == SubmittedNotebook.id)
+            .join(GradeCell, GradeCell.id == Grade.cell_id)
+            .filter(SubmittedAssignment.assignment_id == self.assignment.id)
+        )
+        found: dict[str, dict[str, float | None]] = {}
+        with clear_errors(self.url):
+            for student, cell, points in rows:
+                found.setdefault(student, {})[cell] = points
+        return found
+
     def score(self, student: str) -> float | None:
         """Points as the gradebook has them, manual ones included; `None` for a student without a submission."""
         found = (
@@ -105,6 +127,27 @@ class Writer:
             .one_or_none()
         )
         return None if found is None else found.score
+
+
+@contextlib.contextmanager
+def clear_errors(url: str) -> Iterator[None]:
+    """A database's complaint as one line that says which database and what to do."""
+    try:
+        yield
+    except (SQLAlchemyError, ImportError) as error:
+        advice = "see that it is there and free, then run the same command again: nothing is lost"
+        raise CourseError(f"the gradebook {shown(url)}: {first_line(error)}; {advice}") from None
+
+
+def points_of(verdicts: list[dict[str, Any]]) -> dict[str, float]:
+    """Points by graded cell."""
+    return {f"check_{answer_of(verdict)}": verdict["points"] for verdict in verdicts}
+
+
+def holds(written: dict[str, float | None] | None, verdicts: list[dict[str, Any]]) -> bool:
+    """Whether these points, as `Writer.written` has them of a student, are the verdicts'."""
+    points = points_of(verdicts)
+    return written is not None and all(amount == points.get(cell, 0.0) for cell, amount in written.items())
 
 
 def answer_of(verdict: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from autograder.grading.mending import Mended, Unreadable, mend
 from autograder.judging import Facet, Verdict
 
 UNREADABLE = "unreadable"
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,15 @@ def grade(job: Job, examine: Callable[[list, bytes], Examined] | None = None) ->
     text = nbformat.writes(mended.notebook, version=4) + "\n"
     notes = [*mended.notes, *faults(mended, examined)]
     return Result(job.topic, job.student, verdicts, text, notes, mended.tampering, "", seconds)
+
+
+def grade_in_thread(job: Job) -> Result:
+    """On a Dask worker, whatever its number of threads: one submission at a time, for a template has one owner."""
+    import torch
+
+    with _one_at_a_time:
+        torch.set_num_threads(1)
+        return grade(job)
 
 
 def unreadable(job: Job, released: NotebookNode, reason: str) -> Result:

@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+from functools import cache
 from typing import Any
 
 from autograder.grading.channel import Broken, Channel
@@ -48,7 +49,7 @@ def serve(channel: Channel, shell: Any) -> None:
 
 def run_cell(shell: Any, source: str, seconds: float) -> dict[str, Any]:
     """Run one cell; its outputs and error as plain values."""
-    out, err, shown = Output(), Output(), Displayed()
+    out, err, shown = Output(), Output(), publisher()(parent=shell)
     before = shell.display_pub, sys.displayhook
     shell.display_pub = shown
     began = time.monotonic()
@@ -76,19 +77,25 @@ def run_cell(shell: Any, source: str, seconds: float) -> dict[str, Any]:
     }
 
 
-class Displayed:
-    """In the place of IPython's display publisher: keeps text and pictures."""
+@cache
+def publisher() -> type:
+    """A class for the place of IPython's display publisher: keeps text and pictures, and not too many."""
+    from IPython.core.displaypub import DisplayPublisher
 
-    def __init__(self):
-        self.pieces: list[dict[str, str]] = []
+    class Displayed(DisplayPublisher):
+        def __init__(self, *arguments: Any, **named: Any):
+            super().__init__(*arguments, **named)
+            self.pieces: list[dict[str, str]] = []
 
-    def publish(self, data: dict[str, Any], metadata: Any = None, **_: Any) -> None:
-        kept = {kind: str(data[kind]) for kind in ("text/plain", "image/png") if isinstance(data.get(kind), str)}
-        if len(self.pieces) < MOST_OUTPUTS and sum(map(len, kept.values())) < 10 * LONGEST_OUTPUT:
-            self.pieces.append(kept)
+        def publish(self, data: dict[str, Any], metadata: Any = None, **_: Any) -> None:
+            kept = {kind: str(data[kind]) for kind in ("text/plain", "image/png") if isinstance(data.get(kind), str)}
+            if len(self.pieces) < MOST_OUTPUTS and sum(map(len, kept.values())) < 10 * LONGEST_OUTPUT:
+                self.pieces.append(kept)
 
-    def clear_output(self, wait: bool = False) -> None:
-        self.pieces.clear()
+        def clear_output(self, wait: bool = False) -> None:
+            self.pieces.clear()
+
+    return Displayed
 
 
 def brief_repr(value: Any) -> str:

@@ -64,7 +64,7 @@ def collect_names(source: str, figures: list[str], chapter: Chapter) -> None:
     for count, label in enumerate(figures, start=1):
         chapter.names[label] = f"Fig. {chapter.number}.{count}"
     equations = re.findall(
-        r"^\s*:label:\s*([\w:.-]+)\s*$|^\$\$\s*\(([\w:.-]+)\)\s*$", _only(source, "math"), re.MULTILINE
+        r"^\s*:label:\s*([\w:.-]+)\s*$|\$\$[ \t]*\(([\w:.-]+)\)[ \t]*$", _only(source, "math"), re.MULTILINE
     )
     for count, labels in enumerate(equations, start=1):
         chapter.names["".join(labels)] = f"({chapter.number}.{count})"
@@ -218,7 +218,7 @@ def _indent(text: str, indent: str) -> str:
 
 
 def _inline(text: str, chapter: Chapter) -> str:
-    text = DOLLARS.sub(lambda m: _display(m["body"].strip("\n"), chapter.names.get(m["label"], "")), text)
+    text = DOLLARS.sub(lambda m: _display(m["body"].strip(), chapter.names.get(m["label"], "")), text)
     text = CODE_OR_ROLE.sub(
         lambda m: _role(m["name"], " ".join(m["text"].split()), chapter) if m["name"] else m[0], text
     )

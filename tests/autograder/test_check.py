@@ -10,8 +10,7 @@ from autograder.checking import VERDICT_TYPE, as_html, as_text
 from autograder.errors import CourseError
 from autograder.exercise import Exercise, load, topics
 from autograder.judging import Facet, Verdict
-from autograder.nbgrader_parts import earned
-from autograder.seeds import VARIABLE, case_seed, derive, seed_in_force
+from autograder.seeds import case_seed, make_secret, read_secret, student_key
 
 WRONG = Verdict(
     "toy.f",
@@ -72,19 +71,16 @@ def test_a_notebook_gets_a_table_and_nbgrader_a_number():
     assert output.output_type == "execute_result" and "<table" in output.data["text/html"]
     assert determine_grade(notebook.cells[0]) == (0, exercise.points)
     assert output.data[VERDICT_TYPE]["exercise"] == exercise.name
-    assert earned(notebook.cells[0]) == 0
 
 
-def test_without_a_verdict_nothing_is_earned():
-    cell = nbformat.v4.new_code_cell("3.0", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": "3.0"})])
-    cell.metadata.nbgrader = dict(grade=True, points=3)
-    assert earned(cell) == 0
+def test_official_cases_differ_by_student_and_never_change(tmp_path):
+    make_secret(tmp_path)
+    secret = read_secret(tmp_path)
+    hers, his = (case_seed("a.b", student_key(secret, "a", student)) for student in ("ada", "boris"))
+    assert len({hers, his, case_seed("a.b"), case_seed("a.c", student_key(secret, "a", "ada"))}) == 4
+    assert hers == case_seed("a.b", student_key(read_secret(tmp_path), "a", "ada"))
 
 
-def test_official_seeds_are_others_and_depend_on_the_key(monkeypatch):
-    practice, official = seed_in_force("a.b")
-    assert not official and practice == case_seed("a.b")
-    monkeypatch.setenv(VARIABLE, derive(b"secret", "a", "ada").hex())
-    hers, official = seed_in_force("a.b")
-    monkeypatch.setenv(VARIABLE, derive(b"secret", "a", "boris").hex())
-    assert official and len({practice, hers, seed_in_force("a.b")[0]}) == 3
+def test_a_damaged_secret_is_one_clear_line(tmp_path):
+    with pytest.raises(CourseError, match="missing or damaged"):
+        read_secret(tmp_path)

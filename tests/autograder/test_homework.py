@@ -23,6 +23,10 @@ def test_the_committed_notebook_is_what_the_source_makes_twice(topic):
     assert homework_notebook(topic) == committed, "run `make notebooks`"
 
 
+def test_exercises_are_in_the_order_of_the_homework(topic):
+    assert list(load(topic)) == list(answer_cells(topic))
+
+
 def test_every_exercise_has_an_answer_cell_and_a_graded_cell_with_its_points(topic, released):
     cells = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell for cell in released.cells}
     for exercise in load(topic).values():

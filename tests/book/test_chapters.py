@@ -88,6 +88,13 @@ def test_the_first_code_cell_installs(topic):
 
 
 @pytest.mark.parametrize("topic", TOPICS)
+def test_no_cell_ends_with_a_semicolon(topic):
+    """It hides a value in the book but not under nbval, which runs cells without history: end with `plt.show()`."""
+    for cell in execution.read_chapter(topic, ROOT).cells:
+        assert not (cell.cell_type == "code" and cell.source.rstrip().endswith(";")), cell.source[-80:]
+
+
+@pytest.mark.parametrize("topic", TOPICS)
 def test_every_figure_says_what_is_seen_and_what_to_see(topic):
     source = execution.read_chapter(topic, ROOT)
     for cell in source.cells:
@@ -152,7 +159,7 @@ def chapter(tmp_path):
         ("```{math}\n:label: eq-a\nx = 1\n```", "$$\nx = 1\n\\tag{3.1}\n$$"),
         ("$$\nx = 1\n$$ (eq-a)", "$$\nx = 1\n\\tag{3.1}\n$$"),
         ("$$\ny = 2\n$$\n\nand\n\n$$\nx = 1\n$$ (eq-a)", "$$\ny = 2\n$$\n\nand\n\n$$\nx = 1\n\\tag{3.1}\n$$"),
-        ("$$ (eq-a)\n\nBy {eq}`eq-a`.", "$$ (eq-a)\n\nBy (3.1)."),
+        ("$$ x = 1 $$ (eq-a)\n\nBy {eq}`eq-a`.", "$$\nx = 1\n\\tag{3.1}\n$$\n\nBy (3.1)."),
         ("(here)=\n## A title", "## A title"),
         ("% a comment\nText.", "Text."),
         ("A `{dict}` and `b`, {term}`axes <axis>`, {term}`axis`.", "A `{dict}` and `b`, axes, axis."),
