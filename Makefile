@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv: install it (Debian: apt-get install python3-venv)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setting up .venv (a few minutes the first time) …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[book,grade,test]' 2>.venv/pip.log || { cat .venv/pip.log; exit 2; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[book,grade,cluster,test]' 2>.venv/pip.log || { cat .venv/pip.log; exit 2; }
 	@touch $@
 
 $(HTML): $(READY) $(BOOK) $(PACKAGE)

@@ -91,7 +91,7 @@ def mark(cell: NotebookNode, exercises: dict[str, Exercise], by_answer: dict[str
         if exercise:
             level = ("easy", "medium", "hard")[exercise.difficulty - 1]
             told = f"*{exercise.points:g} points · {level} · about {exercise.minutes} minutes*"
-            cell.source = cell.source.replace(heading[0], f"{heading[0]}\n\n{told}", 1)
+            cell.source = cell.source.replace(heading[0], f"{heading[0].rstrip()}\n\n{told}\n", 1)
     return None
 
 

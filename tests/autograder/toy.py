@@ -26,6 +26,7 @@ centred = Exercise(
 def centred_cases(rng):
     for _ in range(3):
         yield Case("a few numbers", x=rng.normal(size=(2, int(rng.integers(2, 6)))))
+    yield Case("three axes", x=rng.normal(size=(2, 3, 4)))
     yield Case("float32", x=rng.normal(size=(2, 3)).astype(np.float32))
     yield Case("one number a row", "length one", x=rng.normal(size=(3, 1)))
 
