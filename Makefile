@@ -13,7 +13,7 @@ READY := .venv/.ready
 HTML := _build/html/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help course test book serve notebooks audit clean
+.PHONY: help course test book serve notebooks audit bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ test: $(HTML)  ## all tests: library, exercises, notebooks, engine, layout, page
 	$(BIN)/pytest -n auto --dist loadgroup tests
 	$(BIN)/pytest -n auto --doctest-modules ml_course
 	$(BIN)/pytest -n auto --nbval notebooks/chapters
+
+bench: $(READY)  ## measure ratios against what a user would pick instead (about 10 minutes)
+	$(BIN)/python -m benchmarks
 
 clean:  ## remove everything generated but the committed notebooks and .venv
 	rm -rf _build course .pytest_cache .hypothesis .ruff_cache
