@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     release = command("release", "Generate homework and have nbgrader release it in a course folder.")
     release.add_argument("topics", metavar="TOPIC", nargs="*", help="default: every topic that has homework")
     add_course(release)
+    add_database(release)
 
     grade = command("grade", "Grade what students submitted, write feedback and grades.csv.")
     grade.add_argument("topic", metavar="TOPIC")
@@ -48,6 +49,27 @@ def parser() -> argparse.ArgumentParser:
     feedback.add_argument("topic", metavar="TOPIC")
     add_course(feedback)
     add_means(feedback)
+
+    regrade = command("regrade", "Grade all again by the present exercises; say who moves and which facet did it.")
+    regrade.add_argument("topic", metavar="TOPIC")
+    add_course(regrade)
+    regrade.add_argument("--dry-run", action="store_true", help="only say so, change nothing")
+    regrade.add_argument("--no-feedback", action="store_true", help="leave nbgrader's feedback pages for later")
+    add_means(regrade)
+
+    report = command("report", "Write the instructor's report: scores, difficulty, mistakes, likeness, tampering.")
+    report.add_argument("topic", metavar="TOPIC")
+    add_course(report)
+    report.add_argument("--html", metavar="FILE", type=Path, help="the page alone (default: both, in DIR/reports)")
+    report.add_argument("--csv", metavar="FILE", type=Path, help="the table: a row a student, points per facet")
+    add_database(report)
+
+    export = command("export", "Write all grades for another system.")
+    export.add_argument("file", metavar="FILE", type=Path)
+    add_course(export)
+    export.add_argument("--format", choices=("csv", "canvas", "moodle"), default="csv", help="default: nbgrader's CSV")
+    export.add_argument("--roster", metavar="FILE", type=Path, help="CSV with student_id and the system's own ids")
+    add_database(export)
 
     audit = command("audit", "Prove the exercises: right answers pass, wrong ones are refused and named.")
     audit.add_argument("topics", metavar="TOPIC", nargs="*", help="default: every topic that has homework")
@@ -67,10 +89,14 @@ def add_course(command: argparse.ArgumentParser) -> None:
 
 def add_means(command: argparse.ArgumentParser) -> None:
     command.add_argument("--workers", metavar="N", type=int, default=0, help="processes (default: one a core)")
-    command.add_argument("--db", metavar="URL", default="", help="another gradebook, e.g. postgresql://user@host/name")
+    add_database(command)
     command.add_argument("--dask", metavar="ADDRESS", default="", help="a Dask scheduler, e.g. tcp://scheduler:8786")
     command.add_argument("--cage", metavar="KIND", default="", help="namespaces or bubblewrap (default: what works)")
     command.add_argument("--unsafe", action="store_true", help="no cage: submissions run with your rights")
+
+
+def add_database(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--db", metavar="URL", default="", help="another gradebook, e.g. postgresql://user@host/name")
 
 
 def options(arguments: argparse.Namespace) -> course.Options:
@@ -112,18 +138,42 @@ def run(arguments: argparse.Namespace) -> int:
         made = course.init(arguments.folder)
         print(f"made the course folder {made}; next: autograder release --course {made}")
     elif arguments.command == "release":
-        for path in course.release(arguments.course, arguments.topics):
+        for path in course.release(arguments.course, arguments.topics, arguments.db):
             print(f"released {path}")
+    elif arguments.command == "regrade":
+        from autograder.grading.regrade import regrade
+
+        regraded = regrade(arguments.course, arguments.topic, options(arguments), arguments.dry_run)
+        print(regraded.table())
+        return troubled(regraded.troubles)
+    elif arguments.command == "report":
+        from autograder.grading.report import write
+
+        for path in write(arguments.course, arguments.topic, arguments.html, arguments.csv, arguments.db):
+            print(f"wrote {path}")
+    elif arguments.command == "export":
+        from autograder.grading.exports import export
+
+        exported = export(arguments.course, arguments.file, arguments.format, arguments.roster, arguments.db)
+        print(f"wrote {arguments.file}")
+        for told in [*exported.notes, *(f"left out: {told}" for told in exported.left_out)]:
+            print(f"autograder: {told}", file=sys.stderr)
+        return 2 if exported.left_out else 0
     elif arguments.command == "feedback":
         made = course.feedback(arguments.course, arguments.topic, options(arguments))
         print(f"{len(made)} pages of feedback made in {arguments.course / 'feedback'}")
     else:
         outcome = course.grade(arguments.course, arguments.topic, options(arguments))
         print(outcome.table())
-        for student, told in outcome.troubles.items():
-            print(f"autograder: {student}: {told}", file=sys.stderr)
-        return 2 if outcome.troubles else 0
+        return troubled(outcome.troubles)
     return 0
+
+
+def troubled(troubles: dict[str, str]) -> int:
+    """A line for each submission that could not be graded; the exit code."""
+    for student, told in troubles.items():
+        print(f"autograder: {student}: {told}", file=sys.stderr)
+    return 2 if troubles else 0
 
 
 def run_audit(arguments: argparse.Namespace) -> int:

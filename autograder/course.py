@@ -19,7 +19,8 @@ from autograder import homework
 from autograder.errors import CourseError
 from autograder.exercise import load, topics
 from autograder.grading import batch, cage
-from autograder.grading.gradebook import Writer
+from autograder.grading.examiner import PATIENT, Patience
+from autograder.grading.gradebook import COURSE_ID, Writer, clear_errors
 from autograder.seeds import SECRET, make_secret, read_secret
 
 CONFIG = "nbgrader_config.py"
@@ -99,6 +100,9 @@ def release(folder: Path, chosen: list[str] | None = None, db: str = "") -> list
     """Generate and release the homework of the topics (all without `chosen`)."""
     folder = opened(folder)
     chosen = [topic for topic in chosen or topics() if load(topic)]
+    url = database(folder, db)
+    with clear_errors(url), Gradebook(url, COURSE_ID):
+        pass  # it is there and lets us in: nbgrader would say so in a page of text
     return [homework.release(topic, folder, settings(folder, db)) for topic in chosen]
 
 
@@ -113,6 +117,7 @@ class Options:
     scheduler: str = ""
     db: str = ""
     feedback: bool = True
+    patience: Patience = PATIENT
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,7 @@ def prepare(folder: Path, topic: str, options: Options) -> batch.Batch:
         secret=read_secret(folder),
         cage=cage.chosen(options.cage),
         workers=options.workers,
+        patience=options.patience,
         scheduler=options.scheduler,
         penalty=plugin.plugin_inst.late_submission_penalty,
     )
@@ -237,7 +243,7 @@ def make_feedback(folder: Path, topic: str, student: str, db: str) -> None:
 
 def export(folder: Path, db: str = "") -> Path:
     """All grades as nbgrader's own CSV."""
-    path = folder / "grades.csv"
-    with Gradebook(database(folder, db)) as gradebook:
+    path, url = folder / "grades.csv", database(folder, db)
+    with clear_errors(url), Gradebook(url, COURSE_ID) as gradebook:
         CsvExportPlugin(to=str(path)).export(gradebook)
     return path

@@ -116,8 +116,15 @@ def release(topic: str, course: Path, config: Config | None = None) -> Path:
     with quiet("traitlets"):
         result = NbGraderAPI(config=settings).generate_assignment(topic, force=True, create=True)
     if not result["success"]:
-        raise CourseError(f"nbgrader could not release {topic}: {(result.get('error') or result['log'])[-400:]}")
+        raise CourseError(f"nbgrader could not release {topic}: {last_error(result.get('error') or result['log'])}")
     return course / "release" / topic / f"{topic}.ipynb"
+
+
+def last_error(log: str) -> str:
+    """The line of a log that names the error; its last one where none does."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()] or ["it did not say why"]
+    named = [line for line in lines if re.match(r"(\(?[\w.]+(Error|Exception)\)?:? )", line)]
+    return (named or lines)[-1][:300]
 
 
 def homework_notebook(topic: str) -> str:

@@ -5,6 +5,7 @@ Nothing here runs a line of a student's code: replies are plain values, however 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -16,6 +17,9 @@ from autograder.exercise import DTYPE, GRADIENTS, SIDE_EFFECTS, Case, Exercise, 
 from autograder.probing import Question, Reply, TimeUp, deadline, observe
 from autograder.wire import Array, Other, plain
 
+SHORT = reprlib.Repr()  # never spells out a container of millions
+SHORT.maxlist = SHORT.maxdict = 8
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 3, 80, 80
 NOT_WRITTEN = "NotImplementedError"
 NOT_WRITTEN_YET = "not written yet"
 COARSE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}  # relative tolerances where float64's would be too fine
@@ -76,8 +80,8 @@ def question(exercise: Exercise, case: Case) -> Question:
 
 
 def ask_here(answer: Callable) -> Ask:
-    """Put questions to an answer that lives in this very process."""
-    return lambda question: observe(Question.unpack(question.pack()), answer)
+    """Put questions to an answer that lives in this very process, as over a wire: only plain values come back."""
+    return lambda question: Reply.unpack(observe(Question.unpack(question.pack()), answer).pack())
 
 
 def judge(exercise: Exercise, ask: Ask, seed: int, seconds: float | None = None) -> Verdict:
@@ -286,7 +290,7 @@ def brief(value: Any) -> str:
         return f"{value.described} [{shown}]" if value.data.size <= 6 else value.described
     if isinstance(value, Other):
         return f"something of type {value.type_name}"
-    text = repr(value)
+    text = SHORT.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -19,10 +19,10 @@ from nbgrader.preprocessors import NbGraderPreprocessor, SaveAutoGrades
 from traitlets import Unicode
 
 from autograder.grading import job as jobs
-from autograder.grading.batch import meant
+from autograder.grading.batch import handed_in, meant
 from autograder.grading.cage import chosen
 from autograder.grading.gradebook import Writer
-from autograder.grading.mending import Unreadable, mend
+from autograder.grading.mending import Unreadable, decoded, mend
 from autograder.seeds import read_secret, student_key
 
 POINTS = "ml_course_verdicts"  # the resources' entry in which verdicts travel from Examine to SaveVerdicts
@@ -48,7 +48,7 @@ class Readable(NotebookExporter):
         released = released_notebook(place)
         if Path(filename).resolve().is_relative_to(Path(self.parent.coursedir.autograded_directory).resolve()):
             return super().from_filename(filename, resources, **kwargs)  # mended already, on its way to be graded
-        text = Path(filename).read_bytes().decode("utf-8", errors="replace")
+        text = decoded(handed_in(Path(filename)))
         try:
             notebook = mend(text, released, place["assignment"]).notebook
         except Unreadable as error:

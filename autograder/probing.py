@@ -13,15 +13,17 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import CodeType
 from typing import Any
 
 import numpy as np
 
-from autograder.wire import Array, pack, plain, unpack
+from autograder.wire import LARGEST_MESSAGE, Array, pack, plain, unpack, weight
 
+LARGEST_REPLY = LARGEST_MESSAGE // 16  # bytes of one case's outputs; an exercise has up to a dozen cases
+PATIENCE = 4  # seconds by the clock that an answer may take for each second of work
 WATCHED_PACKAGES = {"torch", "numpy", "scipy", "sklearn", "ml_course"}
 
 
@@ -81,12 +83,10 @@ def observe(question: Question, answer: Callable, watch: bool = True) -> Reply:
         reply = Reply(outputs, called=sorted(called))
     except Exception as error:
         reply = Reply(error=type(error).__name__, message=str(error)[:500], line=own_line(error), called=sorted(called))
+    if weight(reply.outputs) > LARGEST_REPLY:
+        return Reply(error="ValueError", message=f"the result is larger than {LARGEST_REPLY // 2**20} MB")
     after = {name: plain(value) for name, value in inputs.items() if isinstance(value, np.ndarray)}
-    reply = Reply(**{**vars(reply), "after": after})
-    try:
-        return Reply.unpack(reply.pack())  # as over a pipe: nothing but plain values is left
-    except ValueError as error:
-        return Reply(error="ValueError", message=str(error))
+    return replace(reply, after=after)
 
 
 @cache
@@ -184,9 +184,10 @@ def _function_mode(note: Callable[[str], None]) -> contextlib.AbstractContextMan
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise `TimeUp` in the main thread after so many seconds, again and again until the block ends.
+    """Raise `TimeUp` in the main thread after so many seconds of work, again and again until the block ends.
 
-    Where there are no signals (Windows, other threads) there is no limit.
+    Counted is processor time, so that a busy machine wrongs nobody; who sleeps is stopped after `PATIENCE` times as
+    long by the clock. Where there are no signals (Windows, other threads) there is no limit.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
@@ -195,10 +196,13 @@ def deadline(seconds: float) -> Iterator[None]:
     def ring(number: int, frame: Any) -> None:
         raise TimeUp
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.2)
+    timers = ((signal.ITIMER_PROF, signal.SIGPROF, 1), (signal.ITIMER_REAL, signal.SIGALRM, PATIENCE))
+    before = {number: signal.signal(number, ring) for _, number, _ in timers}
+    for timer, _, factor in timers:
+        signal.setitimer(timer, factor * seconds, 0.2)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer, number, _ in timers:
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])

@@ -16,7 +16,9 @@ import numpy as np
 import safetensors.numpy
 
 LARGEST_MESSAGE = 64 * 2**20  # bytes
+LARGEST_OUTLINE = 8 * 2**20  # bytes of a message that are not array data: read into Python objects, one by one
 LONGEST_TEXT = 20_000  # characters
+LONGEST_NAME = 100
 DEEPEST_NESTING = 8
 SCALARS = (bool, int, float, type(None))
 
@@ -63,7 +65,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 def _other(value: Any) -> Other:
     dtype = getattr(value, "dtype", None) if type(value).__module__ in ("numpy", "torch") else None
-    return Other(type(value).__name__ + (f" of {dtype}" if dtype is not None else ""))
+    return Other(type(value).__name__[:LONGEST_NAME] + (f" of {dtype}" if dtype is not None else ""))
 
 
 def _from_torch(value: Any) -> Any:
@@ -82,14 +84,28 @@ def _from_torch(value: Any) -> Any:
     return Array(np.array(data.resolve_conj().resolve_neg().numpy(), order="C"), label)
 
 
+def whole(text: str) -> str:
+    """Text that can be written to a file: half characters (lone surrogates) become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def weight(value: Any) -> int:
+    """Bytes of array data in a plain value."""
+    if isinstance(value, Array):
+        return value.data.nbytes
+    if isinstance(value, list | dict):
+        return sum(map(weight, value.values() if isinstance(value, dict) else value))
+    return 0
+
+
 def pack(values: dict[str, Any]) -> bytes:
     """Plain values as bytes: `ValueError` when they are larger than a message may be."""
+    if weight(values) > LARGEST_MESSAGE:
+        raise ValueError(f"the result is larger than {LARGEST_MESSAGE // 2**20} MB")
     arrays: dict[str, np.ndarray] = {}
 
     def outline(value: Any) -> Any:
         if isinstance(value, Array):
-            if sum(array.nbytes for array in arrays.values()) + value.data.nbytes > LARGEST_MESSAGE:
-                raise ValueError(f"the result is larger than {LARGEST_MESSAGE // 2**20} MB")
             turned = value.data.flags.f_contiguous and not value.data.flags.c_contiguous  # keep the memory order
             arrays[str(len(arrays))] = np.array(value.data.T if turned else value.data, order="C")
             return {"array": str(len(arrays) - 1), "dtype": value.dtype, "turned": turned}
@@ -109,26 +125,30 @@ def unpack(message: bytes) -> dict[str, Any]:
     """The values again: `ValueError` when the bytes are not such a message."""
     if not 8 <= len(message) <= LARGEST_MESSAGE + 2**20:
         raise ValueError(f"a message of {len(message)} bytes")
+    (length,) = struct.unpack("<Q", message[:8])
+    if length > LARGEST_OUTLINE:
+        raise ValueError(f"a message with an outline of {length} bytes")
     try:
         arrays = safetensors.numpy.load(message)
-        (length,) = struct.unpack("<Q", message[:8])
         outline = json.loads(json.loads(message[8 : 8 + length])["__metadata__"]["outline"])
 
         def restore(node: dict) -> Any:
             ((kind, value),) = ((key, node[key]) for key in ("array", "other", "list", "dict", "scalar") if key in node)
             match kind:
                 case "array":
-                    return Array(arrays[value].T if node["turned"] else arrays[value], str(node["dtype"]))
+                    return Array(
+                        arrays[value].T if node["turned"] else arrays[value], whole(str(node["dtype"])[:LONGEST_NAME])
+                    )
                 case "other":
-                    return Other(str(value))
+                    return Other(whole(str(value)[:LONGEST_NAME]))
                 case "list":
                     return [restore(item) for item in value]
                 case "dict":
-                    return {str(key): restore(item) for key, item in value.items()}
+                    return {whole(str(key)): restore(item) for key, item in value.items()}
                 case _:
                     if type(value) not in (*SCALARS, str):
                         raise ValueError(f"a scalar of type {type(value).__name__}")
-                    return value
+                    return whole(value) if type(value) is str else value
 
         return {str(key): restore(node) for key, node in outline.items()}
     except (safetensors.SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:

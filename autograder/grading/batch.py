@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,13 +29,15 @@ from autograder.errors import CourseError
 from autograder.exercise import files_of
 from autograder.grading import cage
 from autograder.grading import job as jobs
-from autograder.grading.examiner import NoSession
+from autograder.grading.examiner import PATIENT, NoSession, Patience
 from autograder.grading.gradebook import Writer, holds
 from autograder.grading.job import Job, Result
 from autograder.grading.journal import Journal, write_whole
+from autograder.grading.mending import LARGEST_FILE, decoded
 from autograder.seeds import student_key
 
-MOST_DEATHS = 2  # workers a submission may be in the hands of when they die, before it is left ungraded
+MOST_DEATHS = 2  # workers that may die while they have a submission alone, before it is left ungraded
+SCHEDULER_SECONDS, WORKER_SECONDS = 10, 30  # how long a Dask cluster may take to answer, and to have a worker
 LOOKING_BACK = {"exports", "regrade", "report", "similarity"}  # modules here that judge nothing
 
 
@@ -46,6 +49,7 @@ class Submission:
     path: Path
     stamp: str
     renamed: bool = False
+    digest: str = ""  # of the file alone
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Batch:
     secret: bytes
     cage: str
     workers: int = 0
+    patience: Patience = PATIENT
     scheduler: str = ""
     penalty: Callable[[str, float, float], float | None] | None = None
     troubles: dict[str, str] = field(default_factory=dict)
@@ -77,12 +82,16 @@ def find_submissions(folder: Path, topic: str, troubles: dict[str, str]) -> list
     found = []
     for place in sorted(path for path in folder.glob(f"submitted/*/{topic}") if path.is_dir()):
         student = place.parent.name
+        if place.is_symlink() or place.parent.is_symlink():
+            troubles[student] = f"{place.relative_to(folder)} is a link to elsewhere: ask for the file"
+            continue
         path = meant(place, topic)
         if path is None:
             troubles[student] = f"no {topic}.ipynb in {place.relative_to(folder)}: ask for the file"
             continue
-        stamp = hashlib.sha256(judges + path.read_bytes()).hexdigest()
-        found.append(Submission(student, path, stamp, renamed=path.stem != topic))
+        content = handed_in(path)
+        stamp, digest = (hashlib.sha256(part + content).hexdigest() for part in (judges, b""))
+        found.append(Submission(student, path, stamp, path.stem != topic, digest))
     return found
 
 
@@ -90,8 +99,14 @@ def meant(place: Path, topic: str) -> Path | None:
     """The notebook a student handed in: of the asked name, else the newest that speaks of the topic's exercises."""
     files = [path for path in place.glob("*.ipynb") if path.is_file() and not path.is_symlink()]
     named = [path for path in files if path.stem == topic]
-    about = named or [path for path in files if f"{topic}." in path.read_text("utf-8", "replace")]
+    about = named or [path for path in files if f"{topic}." in decoded(handed_in(path))]
     return max(about, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def handed_in(path: Path) -> bytes:
+    """What a student's file holds, and not more of it than can be a notebook."""
+    with open(path, "rb") as file:
+        return file.read(LARGEST_FILE + 1)
 
 
 def judges_hash(topic: str) -> bytes:
@@ -108,9 +123,18 @@ def judges_hash(topic: str) -> bytes:
 
 def timestamp_of(submission: Submission) -> datetime | None:
     """When it was handed in, as nbgrader's exchange notes it."""
-    with contextlib.suppress(OSError, ValueError):
-        return parse_utc((submission.path.parent / "timestamp.txt").read_text().strip())
+    with contextlib.suppress(OverflowError, ValueError):
+        return parse_utc(noted(submission).strip())
     return None
+
+
+def noted(submission: Submission) -> str:
+    """The text of that note; nothing where it is a link to some other file."""
+    path = submission.path.parent / "timestamp.txt"
+    if path.is_symlink() or not path.is_file():
+        return ""
+    with open(path, encoding="utf-8", errors="replace") as note:
+        return note.read(100)
 
 
 def run(batch: Batch, submissions: list[Submission], force: bool = False) -> None:
@@ -137,10 +161,9 @@ def keep(writer: Writer, batch: Batch, submission: Submission, result: Result | 
         return
     target = batch.folder / "autograded" / submission.student / batch.topic / f"{batch.topic}.ipynb"
     write_whole(target, result.notebook)
-    stamped = submission.path.parent / "timestamp.txt"
-    if stamped.is_file():
-        write_whole(target.with_name("timestamp.txt"), stamped.read_text(encoding="utf-8", errors="replace"))
-    entry = {"stamp": submission.stamp, **result.record()}
+    if note := noted(submission):
+        write_whole(target.with_name("timestamp.txt"), note)
+    entry = {"stamp": submission.stamp, "file": submission.digest, **result.record()}
     if submission.renamed:
         entry["notes"] = [f"the file was called {submission.path.name}", *entry["notes"]]
     batch.journal.append(entry)
@@ -148,9 +171,9 @@ def keep(writer: Writer, batch: Batch, submission: Submission, result: Result | 
 
 
 def as_job(batch: Batch, submission: Submission, released: str) -> Job:
-    text = submission.path.read_bytes().decode("utf-8", errors="replace")
+    text = decoded(handed_in(submission.path))
     key = student_key(batch.secret, batch.topic, submission.student)
-    return Job(batch.topic, submission.student, text, released, key, batch.cage)
+    return Job(batch.topic, submission.student, text, released, key, batch.cage, batch.patience)
 
 
 Outcome = tuple[Submission, Result | Exception]
@@ -163,14 +186,16 @@ def examine_all(batch: Batch, todo: list[Submission]) -> Iterator[Outcome]:
         yield from on_dask(batch, todo, released)
         return
     workers = min(batch.workers or os.cpu_count() or 1, len(todo))
-    waiting = list(todo)
-    while waiting:
-        suspects, waiting = yield from on_pool(batch, waiting, released, workers)
-        for submission in suspects:  # one of them took the process with it: each again, alone
-            for _ in range(MOST_DEATHS):
-                guilty, _ = yield from on_pool(batch, [submission], released, workers=1)
-                if not guilty:
-                    break
+    waiting, suspects, deaths = list(todo), [], Counter()
+    while waiting or suspects:
+        if not suspects:
+            suspects, waiting = yield from on_pool(batch, waiting, released, workers, ahead=2 * workers)
+            continue
+        guilty, suspects = yield from on_pool(batch, suspects, released, workers=1, ahead=1)
+        for submission in guilty:  # at most one
+            deaths[submission.student] += 1
+            if deaths[submission.student] < MOST_DEATHS:
+                suspects.append(submission)
             else:
                 yield submission, RuntimeError("the grader's process died on it more than once; see it by hand")
 
@@ -178,34 +203,36 @@ def examine_all(batch: Batch, todo: list[Submission]) -> Iterator[Outcome]:
 Left = tuple[list[Submission], list[Submission]]
 
 
-def on_pool(batch: Batch, todo: list[Submission], released: str, workers: int) -> Generator[Outcome, None, Left]:
+def on_pool(
+    batch: Batch, todo: list[Submission], released: str, workers: int, ahead: int
+) -> Generator[Outcome, None, Left]:
     """Local processes; yields results. Returns what was in work when a process died, and what was not yet begun."""
     context = multiprocessing.get_context("spawn")
-    queue = iter(todo)
+    queue, running = deque(todo), {}
     with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
-        running: dict[Future, Submission] = {}
-
-        def fill() -> None:
-            for submission in queue:
-                running[pool.submit(jobs.grade, as_job(batch, submission, released))] = submission
-                if len(running) >= 2 * workers:
-                    return
-
-        fill()
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                submission = running.pop(future)
-                try:
-                    yield submission, future.result()
-                except BrokenProcessPool:
-                    return [submission, *running.values()], list(queue)
-                except NoSession as error:
-                    raise CourseError(f"{error}; see `autograder doctor`") from None
-                except Exception as error:
-                    yield submission, error
-            fill()
+        try:
+            while queue or running:
+                while queue and len(running) < ahead:
+                    running[pool.submit(jobs.grade, as_job(batch, queue[0], released))] = queue[0]
+                    queue.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result = result_of(future)
+                    yield running.pop(future), result
+        except BrokenProcessPool:
+            return list(running.values()), list(queue)
     return [], []
+
+
+def result_of(future: Future) -> Result | Exception:
+    """What a worker brought: `BrokenProcessPool` where it died, `CourseError` where it could not even begin."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise
+    except NoSession as error:
+        raise CourseError(f"{error}; see `autograder doctor`") from None
+    except Exception as error:
+        return error
 
 
 def start_worker() -> None:
@@ -226,12 +253,12 @@ def on_dask(batch: Batch, todo: Iterable[Submission], released: str) -> Iterator
     except ImportError:
         raise CourseError("--dask needs dask.distributed: pip install -e '.[cluster]'") from None
     try:
-        client = Client(batch.scheduler, timeout=10)
+        client = Client(batch.scheduler, timeout=SCHEDULER_SECONDS)
     except (OSError, ValueError):
         raise CourseError(f"no Dask scheduler at {batch.scheduler}: start one with `dask scheduler`") from None
     with client:
         try:
-            client.wait_for_workers(1, timeout=30)
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except OSError:
             told = f"the Dask scheduler at {batch.scheduler} has no workers"
             raise CourseError(f"{told}: start some with `dask worker {batch.scheduler}`") from None

@@ -16,6 +16,7 @@ import errno
 import os
 import resource
 import shutil
+import signal
 import site
 import stat
 import subprocess
@@ -33,7 +34,9 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 
 MNT_DETACH = 2
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG = 4, 24, 38, 1
 SYS_PIVOT_ROOT, SYS_CAPSET = {"x86_64": (155, 126), "aarch64": (41, 91)}.get(os.uname().machine, (0, 0))
-UNUSED_USER = 61_234  # what a root's cells run as; no account of that number is needed
+# What a root's cells run as: a user of its own each, whose processes nobody else's count against. No account is needed;
+# the second range is for a root who is one only inside a user namespace of 65,536 users.
+UNUSED_USERS = ((0x6000_0000, 0x1000_0000), (61_000, 4_000))
 TMP_SIZE = "128m"
 LIBRARY = Path("/course")  # where the part of ml_course that homework may use is seen
 
@@ -58,7 +61,7 @@ class Limits:
     """What a cell may use at most. Memory counts from what the template already has mapped."""
 
     megabytes: int = 2048
-    processes: int = 64
+    processes: int = 32
     file_megabytes: int = 64
     open_files: int = 256
 
@@ -75,6 +78,11 @@ def call(name: str, *arguments) -> int:
 def mount(source: str, target: str | Path, kind: str | None, flags: int, options: str | None = None) -> None:
     encoded = [text.encode() if text is not None else None for text in (source, str(target), kind)]
     call("mount", *encoded, ctypes.c_ulong(flags), options.encode() if options else None)
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel signal this process when the one that made it ends."""
+    call("prctl", PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 # The house.
@@ -101,7 +109,7 @@ def python_folders() -> list[Path]:
     """What a Python with its packages needs to run: the interpreter, its libraries, the system's shared ones."""
     folders = {Path(sys.prefix), Path(sys.base_prefix), *map(Path, site.getsitepackages())}
     folders |= {Path(path) for path in sysconfig.get_paths().values()}
-    folders |= {Path(name) for name in ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/localtime")}
+    folders |= {Path(f"/{name}") for name in ("usr", "lib", "lib64", "bin", "sbin", "etc/ld.so.cache", "etc/localtime")}
     chosen: list[Path] = []
     for folder in sorted(path for path in folders if path.exists()):
         if not any(folder.is_relative_to(parent) for parent in chosen):
@@ -158,7 +166,7 @@ def enter_cell_namespaces() -> None:
     call("unshare", NEWPID | NEWNS | NEWIPC)
 
 
-def enter_cell(limits: Limits, filter_calls: Any) -> None:
+def enter_cell(limits: Limits, filter_calls: Any, number: int) -> None:
     """In that first process: fresh /tmp, own /proc, no rights, limits, Landlock and seccomp. No way back."""
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={TMP_SIZE},nr_inodes=10000,mode=1777")
     try:
@@ -167,17 +175,17 @@ def enter_cell(limits: Limits, filter_calls: Any) -> None:
         mount("tmpfs", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY)
     os.chdir("/tmp")
     set_limits(limits)
-    drop_rights()
+    drop_rights(number)
     lock_files()
     if filter_calls:
         filter_calls.load()
 
 
-def enter_plain_cell(limits: Limits, filter_calls: Any) -> None:
+def enter_plain_cell(limits: Limits, filter_calls: Any, number: int) -> None:
     """What a cell can be inside a house of bubblewrap's, where no further namespaces are to be had."""
     os.chdir("/tmp")
     set_limits(limits)
-    drop_rights()
+    drop_rights(number)
     lock_files()
     if filter_calls:
         filter_calls.load()
@@ -204,15 +212,28 @@ def mapped_bytes() -> int:
         return 16 * 2**30
 
 
-def drop_rights() -> None:
+def become_nobody(number: int) -> None:
+    """Turn root into the unused user of that number."""
+    for first, count in UNUSED_USERS:
+        user = first + number % count
+        try:
+            os.setresgid(user, user, user)
+            os.setresuid(user, user, user)
+            return
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a number this user namespace does not know
+                raise
+    raise OSError(errno.EINVAL, "no unused user to become")
+
+
+def drop_rights(number: int) -> None:
     """Root becomes a user without a name; either way no capability is left and none can be gained."""
     for capability in range(64):
         if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break
     if _house.root:
         os.setgroups([])
-        os.setresgid(UNUSED_USER, UNUSED_USER, UNUSED_USER)
-        os.setresuid(UNUSED_USER, UNUSED_USER, UNUSED_USER)
+        become_nobody(number)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     nothing = (ctypes.c_uint32 * 6)()
     if _libc.syscall(SYS_CAPSET, header, nothing) != 0:
@@ -276,9 +297,10 @@ REFUSED_CALLS = tuple(
     """
 acct add_key bpf chroot clock_adjtime clock_settime delete_module fanotify_init finit_module fsconfig fsmount fsopen
 fspick init_module io_uring_enter io_uring_register io_uring_setup kcmp kexec_file_load kexec_load keyctl lookup_dcookie
-mount mount_setattr move_mount move_pages name_to_handle_at nfsservctl open_by_handle_at open_tree perf_event_open
-personality pidfd_getfd pivot_root process_madvise process_vm_readv process_vm_writev ptrace quotactl reboot request_key
-setdomainname sethostname setns settimeofday swapoff swapon syslog umount umount2 unshare userfaultfd vhangup
+memfd_create memfd_secret mount mount_setattr move_mount move_pages msgget name_to_handle_at nfsservctl
+open_by_handle_at open_tree perf_event_open personality pidfd_getfd pivot_root process_madvise process_vm_readv
+process_vm_writev ptrace quotactl reboot request_key semget setdomainname sethostname setns settimeofday shmget swapoff
+swapon syslog umount umount2 unshare userfaultfd vhangup
 """.split()  # noqa: SIM905
 )
 AF_UNIX = 1

@@ -7,10 +7,8 @@ one that did not, and the examination goes on with the next.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,17 +21,33 @@ from typing import Any
 from autograder.exercise import Exercise, find
 from autograder.grading import cage
 from autograder.grading.channel import Broken, Channel
+from autograder.grading.memory import MemoryWatch
 from autograder.judging import Facet, Verdict, award, question
-from autograder.probing import Reply
+from autograder.probing import PATIENCE, Reply
 from autograder.seeds import case_seed
 from autograder.wire import pack, plain, unpack
 
-CELL_SECONDS = 20.0  # a cell's own time; an answer's is its exercise's
-SUBMISSION_SECONDS = 300.0  # all cells and questions together
 GRACE = 3.0  # seconds beyond a limit before a session that does not answer is ended
 START_SECONDS = 120.0
+TOGETHER = 3  # times one process's memory, all processes of a session together
 MODULES = ("numpy", "torch", "torch.nn.functional", "einops", "scipy.special", "matplotlib.pyplot")
 LIBRARY_PARTS = ("data", "plots", "training", "text")  # ground floor that every homework may use
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many seconds a cell may take, and all cells and questions of a submission; an answer's are its exercise's."""
+
+    cell: float = 10.0
+    submission: float = 300.0
+
+
+PATIENT = Patience()
+SHOWN = {"text/plain": 20_000, "image/png": 500_000}  # characters of a cell's pieces of output, by kind
+MOST_SHOWN = 50  # pieces
+LARGEST_SHOWN = 5_000_000  # characters of all outputs of a submission
+LEFT_OUT = {"stdout": "This submission prints too much: the rest is left out.", "stderr": "", "value": "", "shown": []}
+LONGEST_NAME = 100
 
 
 class NoSession(Exception):
@@ -64,6 +78,7 @@ class Template:
     def __init__(self, topic: str, kind: str):
         self.topic, self.kind = topic, kind
         self.process: subprocess.Popen | None = None
+        self.watch: MemoryWatch | None = None
 
     def open(self) -> None:
         """Start the process and wait until its libraries are imported: `Broken` when it does not come up."""
@@ -95,6 +110,8 @@ class Template:
         there.close()
         self.orders = here
         here.receive(START_SECONDS)
+        self.watch = MemoryWatch(self.process.pid)
+        self.watch.start()
 
     def start(self, megabytes: int) -> Session:
         """A fresh session, from a new template if need be: `NoSession` when there is none to be had."""
@@ -114,6 +131,7 @@ class Template:
 
     def _fork(self, megabytes: int) -> Session:
         here, there = Channel.pair()
+        self.watch.most = TOGETHER * megabytes * 2**20
         message = pack({"megabytes": megabytes})
         try:
             socket.send_fds(self.orders.end, [message], [there.end.fileno()])
@@ -125,7 +143,15 @@ class Template:
         told = unpack(here.receive(30))
         if not told["alive"]:
             raise Broken(f"the cage could not be built: {told['error']}")
-        return Session(here, process)
+        return Session(here, process, self)
+
+    def end(self, process: int) -> None:
+        """Have a session killed with everything it started: the template knows its own children for certain."""
+        try:
+            self.orders.end.sendall(pack({"end": process}))
+            self.orders.receive(30)
+        except (Broken, OSError):
+            self.close()  # all sessions end with their template
 
     def last_words(self) -> str:
         """The last line the template wrote on stderr."""
@@ -134,6 +160,9 @@ class Template:
         return (self.log.read().strip().splitlines() or [""])[-1][:200]
 
     def close(self) -> None:
+        if self.watch is not None:
+            self.watch.over.set()
+            self.watch = None
         if self.process is not None:
             self.orders.close()
             self.process.kill()
@@ -146,32 +175,32 @@ class Template:
 class Session:
     """A live session: what it says is checked and never believed."""
 
-    def __init__(self, channel: Channel, process: int):
-        self.channel, self.process = channel, process
+    def __init__(self, channel: Channel, process: int, template: Template):
+        self.channel, self.process, self.template = channel, process, template
 
     def run(self, source: str, seconds: float) -> dict[str, Any]:
         """Run a cell: `Broken` when the session does not survive it."""
         self.channel.send(pack({"do": "run", "source": source, "seconds": seconds}), 10)
-        return outputs_checked(understood(self.channel.receive(seconds + GRACE)))
+        return outputs_checked(understood(self.channel.receive(PATIENCE * seconds + GRACE)))
 
     def ask(self, exercise: Exercise, seed: int) -> tuple[Reply, ...]:
         """The replies to every case: `Broken` when the session itself does not survive."""
         questions = [plain(vars(question(exercise, case))) for case in exercise.make_cases(seed)]
         request = {"do": "ask", "answer": exercise.answer_name, "questions": questions, "seconds": exercise.seconds}
         self.channel.send(pack(request), 10)
-        message = self.channel.receive(exercise.seconds + 2 * GRACE)
-        try:
-            return replies_checked(unpack(message), len(questions))
-        except ValueError:
+        message = self.channel.receive(PATIENCE * exercise.seconds + 2 * GRACE)
+        if not message:
             gone = Reply(error="Died", message="the process of this answer ended without a result")
             return (gone,) * len(questions)
+        try:
+            return replies_checked(unpack(message), len(questions))
+        except ValueError as error:  # the session itself is not what it was
+            raise Broken(str(error)) from None
 
     def end(self) -> None:
         """Kill it with everything it started."""
         self.channel.close()
-        for kill in (os.killpg, os.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill(self.process, signal.SIGKILL)
+        self.template.end(self.process)
 
 
 def understood(message: bytes) -> dict[str, Any]:
@@ -188,9 +217,17 @@ def outputs_checked(told: dict[str, Any]) -> dict[str, Any]:
     if not all(type(text) is str for text in texts.values()) or type(shown) is not list:
         raise Broken("outputs of another form")
     pieces = [
-        {str(kind): text for kind, text in piece.items() if type(text) is str} for piece in shown if type(piece) is dict
+        {kind: piece[kind] for kind, most in SHOWN.items() if type(piece.get(kind)) is str and len(piece[kind]) <= most}
+        for piece in shown[:MOST_SHOWN]
+        if type(piece) is dict
     ]
-    return {**texts, "shown": pieces}
+    return {**{key: text[: SHOWN["text/plain"]] for key, text in texts.items()}, "shown": pieces}
+
+
+def size_of(told: dict[str, Any]) -> int:
+    """Characters of a cell's outputs."""
+    texts = [text for key, text in told.items() if key != "shown"]
+    return sum(map(len, texts)) + sum(len(text) for piece in told["shown"] for text in piece.values())
 
 
 def replies_checked(told: dict[str, Any], count: int) -> tuple[Reply, ...]:
@@ -215,7 +252,8 @@ def reply_checked(told: Any) -> Reply:
         or type(error) not in (str, type(None))
     ):
         raise ValueError("a reply of another form")
-    return Reply(outputs, after, error, message[:500], line[:200], called)
+    error = error[:LONGEST_NAME] if error else error
+    return Reply(outputs, after, error, message[:500], line[:200], [name[:LONGEST_NAME] for name in called[:10]])
 
 
 def clean_environment() -> dict[str, str]:
@@ -258,27 +296,29 @@ class Examiner:
     def close(self) -> None:
         self.template.close()
 
-    def examine(self, cells: list[Cell], key: bytes) -> Examined:
+    def examine(self, cells: list[Cell], key: bytes, patience: Patience = PATIENT) -> Examined:
         """Run and judge a submission with its student's own cases."""
         began = time.monotonic()
-        found = Examined()
+        found, shown, end = Examined(), 0, began + patience.submission
         session: Session | None = None
         megabytes = max((find(cell.exercise).megabytes for cell in cells if cell.exercise), default=1024)
         for number, cell in enumerate(cells):
-            if time.monotonic() - began > SUBMISSION_SECONDS:
-                found.faults[number] = f"not run: the submission used more than {SUBMISSION_SECONDS:g} s"
+            if time.monotonic() > end:
+                found.faults[number] = f"not run: the submission used more than {patience.submission:g} s"
                 if cell.exercise:
                     found.verdicts[cell.exercise] = refused(cell.exercise, found.faults[number])
                 continue
             try:
                 if session is None:
-                    session = self._replayed(cells[:number], found, megabytes)
+                    session = self._replayed(cells[:number], found, megabytes, patience.cell, end)
                 if cell.exercise:
                     exercise = find(cell.exercise)
                     seed = case_seed(exercise.name, key)
                     found.verdicts[cell.exercise] = award(exercise, seed, session.ask(exercise, seed))
                 else:
-                    found.outputs[number] = session.run(cell.source, CELL_SECONDS)
+                    told = session.run(cell.source, patience.cell)
+                    shown += size_of(told)
+                    found.outputs[number] = told if shown < LARGEST_SHOWN else {**told, **LEFT_OUT}
             except Broken as broken:
                 found.faults[number] = f"this cell ended the session ({broken}), so it was left out"
                 if cell.exercise:
@@ -291,18 +331,26 @@ class Examiner:
         found.seconds = time.monotonic() - began
         return found
 
-    def _replayed(self, cells: list[Cell], found: Examined, megabytes: int) -> Session:
-        """A new session in which every cell so far that did no harm has run."""
-        session = self.template.start(megabytes)
-        for number, cell in enumerate(cells):
-            if not cell.exercise and number not in found.faults:
+    def _replayed(self, cells: list[Cell], found: Examined, megabytes: int, seconds: float, end: float) -> Session:
+        """A new session in which every cell so far that did no harm has run: `Broken` when that takes too long."""
+        while True:
+            session = self.template.start(megabytes)
+            for number, cell in enumerate(cells):
+                if cell.exercise or number in found.faults:
+                    continue
                 try:
-                    session.run(cell.source, CELL_SECONDS)
-                except Broken as broken:  # it went well the first time: it is left out from now on
+                    if time.monotonic() > end:
+                        raise Broken("there was no time to run all cells before it again")
+                    session.run(cell.source, seconds)
+                except Broken as broken:
                     session.end()
+                    if time.monotonic() > end:
+                        raise
+                    # It went well the first time: it is left out from now on.
                     found.faults[number] = f"this cell did not run the same way twice ({broken}), so it was left out"
-                    return self._replayed(cells, found, megabytes)
-        return session
+                    break
+            else:
+                return session
 
 
 def refused(name: str, why: str) -> Verdict:

@@ -106,8 +106,20 @@ class Writer:
 
     def written(self) -> dict[str, dict[str, float | None]]:
         """Automatic points of every submission as the gradebook has them, by student and graded cell."""
+        return self._scores(Grade.auto_score)
+
+    def by_hand(self) -> dict[str, dict[str, float]]:
+        """Points that people have given, by student and graded cell."""
+        scores = self._scores(Grade.manual_score)
+        given = {
+            student: {cell: points for cell, points in row.items() if points is not None}
+            for student, row in scores.items()
+        }
+        return {student: row for student, row in given.items() if row}
+
+    def _scores(self, column: Any) -> dict[str, dict[str, float | None]]:
         rows = (
-            self.db.query(SubmittedAssignment.student_id, GradeCell.name, Grade.auto_score)
+            self.db.query(SubmittedAssignment.student_id, GradeCell.name, column)
             .join(SubmittedNotebook, SubmittedNotebook.assignment_id == SubmittedAssignment.id)
             .join(Grade, Grade.notebook_id == SubmittedNotebook.id)
             .join(GradeCell, GradeCell.id == Grade.cell_id)
@@ -118,6 +130,12 @@ class Writer:
             for student, cell, points in rows:
                 found.setdefault(student, {})[cell] = points
         return found
+
+    def scores(self) -> dict[str, float]:
+        """Points of every student who handed in, manual ones included."""
+        asked = self.db.query(SubmittedAssignment).filter(SubmittedAssignment.assignment_id == self.assignment.id)
+        with clear_errors(self.url):
+            return {found.student_id: found.score for found in asked}
 
     def score(self, student: str) -> float | None:
         """Points as the gradebook has them, manual ones included; `None` for a student without a submission."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.util
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from nbformat import NotebookNode
 
 from autograder.checking import VERDICT_TYPE, amount, as_html
 from autograder.exercise import load
-from autograder.grading.examiner import Examined, Examiner, refused
+from autograder.grading.examiner import PATIENT, Examined, Examiner, Patience, refused
 from autograder.grading.mending import Mended, Unreadable, mend
 from autograder.judging import Facet, Verdict
 
@@ -33,6 +34,7 @@ class Job:
     released: str
     key: bytes
     cage: str
+    patience: Patience = PATIENT
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,12 @@ class Result:
 @cache
 def examiner(topic: str, kind: str) -> Examiner:
     """This process's examiner of a topic; its template lives as long as the process."""
-    return Examiner(topic, kind)
+    made = Examiner(topic, kind)
+    multiprocessing.util.Finalize(None, made.close, exitpriority=1)  # a worker of a pool ends without `atexit`
+    return made
 
 
-def grade(job: Job, examine: Callable[[list, bytes], Examined] | None = None) -> Result:
+def grade(job: Job, examine: Callable[[list, bytes, Patience], Examined] | None = None) -> Result:
     """Mend, examine and write up one submission."""
     began = time.monotonic()
     released = nbformat.reads(job.released, as_version=4)
@@ -71,7 +75,7 @@ def grade(job: Job, examine: Callable[[list, bytes], Examined] | None = None) ->
         mended = mend(job.submitted, released, job.topic)
     except Unreadable as error:
         return unreadable(job, released, str(error))
-    examined = (examine or examiner(job.topic, job.cage).examine)(mended.cells, job.key)
+    examined = (examine or examiner(job.topic, job.cage).examine)(mended.cells, job.key, job.patience)
     verdicts = [examined.verdicts[name].as_dict() for name in load(job.topic)]
     write_up(mended, examined, verdicts)
     seconds = round(time.monotonic() - began, 3)

@@ -20,9 +20,15 @@ from autograder.errors import CourseError
 from autograder.exercise import Exercise, load
 from autograder.grading.examiner import Cell
 from autograder.homework import cell_id
+from autograder.wire import whole
 
-MOST_CELLS, LONGEST_CELL = 1000, 100_000
-CHECK = re.compile(r"""^\s*check\(\s*["']([\w.]+)["']""", re.MULTILINE)
+LARGEST_FILE = 64 * 2**20  # bytes
+MOST_CELLS, LONGEST_CELL, LONGEST_TEXT = 1000, 100_000, 2_000_000  # the last in characters of all cells together
+LONGEST_PROSE = 10_000  # beyond it a text is shown as it was typed: some Markdown takes minutes to render
+CHECK = re.compile(r"""^[ \t]*check\([ \t]*["']([\w.]+)["']""", re.MULTILINE)
+ONLY_CHECK = re.compile(r"""check\(\s*["'][\w.]+["']\s*,\s*\w+\s*\)\s*;?\s*(#.*)?""")
+ACTIVE = re.compile(r"<[a-z/!?]|(script|data)\W{0,9}:|&(#|colon|tab|newline)", re.IGNORECASE)
+MARKS = ("grade_id", "points", "grade", "solution", "locked")
 TAKEN_OVER = "This cell was missing or changed; it is shown as it was released."
 
 
@@ -41,8 +47,15 @@ class Mended:
     tampering: list[str] = field(default_factory=list)  # what was changed that students have no reason to change
 
 
+def decoded(content: bytes) -> str:
+    """A file's text in whichever Unicode it was saved: some editors write UTF-16, or a mark before the first letter."""
+    return content.decode(json.detect_encoding(content), errors="replace")
+
+
 def read(text: str) -> NotebookNode:
     """A notebook of any version as version 4: `Unreadable` with the reason where it cannot be."""
+    if len(text) > LARGEST_FILE:
+        raise Unreadable(f"it is larger than {LARGEST_FILE // 2**20} MB")
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError):
@@ -50,14 +63,21 @@ def read(text: str) -> NotebookNode:
     if not isinstance(raw, dict):
         raise Unreadable("it is not a notebook but some other JSON")
     try:
-        if raw.get("nbformat", 4) < 4 or "worksheets" in raw:
+        version = raw.get("nbformat")
+        if "worksheets" in raw or (type(version) is int and version < 4):
             raw = nbformat.convert(nbformat.from_dict(raw), 4)
     except Exception:
         raise Unreadable("it is a notebook of an old version that cannot be converted") from None
     cells = raw.get("cells")
     if not isinstance(cells, list):
         raise Unreadable("it has no cells")
-    tidy = [tidied(cell) for cell in cells[:MOST_CELLS] if isinstance(cell, dict)]
+    tidy, length = [], 0
+    for cell in cells[:MOST_CELLS]:
+        if isinstance(cell, dict):
+            tidy.append(tidied(cell))
+            length += len(tidy[-1].source)
+            if length > LONGEST_TEXT:
+                break
     return nbformat.v4.new_notebook(cells=tidy)
 
 
@@ -66,11 +86,14 @@ def tidied(raw: dict[str, Any]) -> NotebookNode:
     source = raw.get("source", "")
     if isinstance(source, list):
         source = "".join(piece for piece in source if isinstance(piece, str))
-    source = source[:LONGEST_CELL] if isinstance(source, str) else ""
+    source = whole(source[:LONGEST_CELL]) if isinstance(source, str) else ""
     kind = raw.get("cell_type") if raw.get("cell_type") in ("code", "markdown", "raw") else "raw"
     marks = raw.get("metadata", {}).get("nbgrader", {}) if isinstance(raw.get("metadata"), dict) else {}
     cell = getattr(nbformat.v4, f"new_{kind}_cell")(source)
-    cell.metadata.nbgrader = nbformat.from_dict(marks) if isinstance(marks, dict) else NotebookNode()
+    cell.metadata.nbgrader = NotebookNode()
+    for key in MARKS:
+        if isinstance(marks, dict) and type(marks.get(key)) in (str, int, float, bool):
+            cell.metadata.nbgrader[key] = whole(marks[key][:100]) if type(marks[key]) is str else marks[key]
     return cell
 
 
@@ -82,11 +105,15 @@ def mend(text: str, released: NotebookNode, topic: str) -> Mended:
     report = Mended(notebook)
     compare(notebook, released, report)
     answers = {name: find_answers(notebook.cells, exercise, by_id, report) for name, exercise in exercises.items()}
+    asked = {name: asking(notebook.cells, name) for name in exercises}
+    old = [cell for cell in notebook.cells if only_checks(cell)]
     for cell in notebook.cells:
         cell.metadata.pop("nbgrader")
-    notebook.cells = [cell for cell in notebook.cells if not (cell.cell_type == "code" and CHECK.search(cell.source))]
     for name, exercise in exercises.items():
-        place(notebook, answers[name], by_id[exercise.answer_name], by_id[f"check_{exercise.answer_name}"])
+        stub, graded = by_id[exercise.answer_name], by_id[f"check_{exercise.answer_name}"]
+        place(notebook, answers[name], asked[name], stub, graded)
+    notebook.cells = [cell for cell in notebook.cells if not any(cell is one for one in old)]
+    calm(notebook, {cell.source.strip() for cell in released.cells})
     give_ids(notebook)
     plan(notebook, released, exercises, report)
     notebook.metadata = nbformat.from_dict(released.metadata)
@@ -109,7 +136,7 @@ def find_answers(
 ) -> NotebookNode | None:
     """The cell that holds the answer: by id if it defines the asked name, else the last cell that does."""
     name, released = exercise.answer_name, by_id[exercise.answer_name]
-    written = [cell for cell in cells if defines(cell, name) and not CHECK.search(cell.source)]
+    written = [cell for cell in cells if defines(cell, name)]
     done = [cell for cell in written if cell.source.strip() != released.source.strip()] or written
     marked = [cell for cell in done if marks(cell).get("grade_id") == name]
     code = [cell for cell in done if cell.cell_type == "code"]
@@ -129,8 +156,38 @@ def find_answers(
     return chosen
 
 
-def place(notebook: NotebookNode, answer: NotebookNode | None, stub: NotebookNode, graded: NotebookNode) -> None:
-    """Mark the answer as nbgrader's and put the released graded cell right behind it."""
+def only_checks(cell: NotebookNode) -> bool:
+    """Whether a cell does nothing but ask for checks. An answer with such a line below it does more."""
+    lines = [line.strip() for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")]
+    return cell.cell_type == "code" and bool(lines) and all(map(ONLY_CHECK.fullmatch, lines))
+
+
+def asking(cells: list[NotebookNode], name: str) -> list[NotebookNode]:
+    """The student's own graded cell of an exercise, else every cell that asks for its check."""
+    grade_id = f"check_{name.split('.')[1]}"
+    marked = [cell for cell in cells if marks(cell).get("grade_id") == grade_id]
+    return marked or [cell for cell in cells if cell.cell_type == "code" and name in CHECK.findall(cell.source)]
+
+
+def calm(notebook: NotebookNode, released: set[str]) -> None:
+    """Let nothing a student wrote act in the browser of whoever reads it: such text is shown as it was typed."""
+    for number, cell in enumerate(notebook.cells):
+        text = cell.source
+        if cell.cell_type == "code" or text.strip() in released:
+            continue
+        if cell.cell_type == "raw" or len(text) > LONGEST_PROSE or ACTIVE.search(text):
+            fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 3)
+            notebook.cells[number] = nbformat.v4.new_markdown_cell(f"{fence}text\n{text}\n{fence}")
+
+
+def place(
+    notebook: NotebookNode,
+    answer: NotebookNode | None,
+    asked: list[NotebookNode],
+    stub: NotebookNode,
+    graded: NotebookNode,
+) -> None:
+    """Mark the answer as nbgrader's; put the released graded cell where the student's is, else right behind it."""
     graded = nbformat.from_dict(json.loads(json.dumps(graded)))
     if answer is None:
         answer = nbformat.from_dict(json.loads(json.dumps(stub)))
@@ -138,7 +195,8 @@ def place(notebook: NotebookNode, answer: NotebookNode | None, stub: NotebookNod
         notebook.cells.append(answer)
     answer.metadata.nbgrader = nbformat.from_dict(marks(stub))
     where = [cell is answer for cell in notebook.cells].index(True)
-    notebook.cells.insert(where + 1, graded)
+    later = [n for n, cell in enumerate(notebook.cells) if n > where and any(cell is one for one in asked)]
+    notebook.cells.insert((later or [where])[0] + 1, graded)
 
 
 def give_ids(notebook: NotebookNode) -> None:

@@ -13,13 +13,14 @@ import os
 import resource
 import select
 import signal
+import struct
 import sys
 import time
 from functools import cache
 from typing import Any
 
 from autograder.grading.channel import Broken, Channel
-from autograder.probing import Question, Reply, TimeUp, deadline, observe
+from autograder.probing import PATIENCE, Question, Reply, TimeUp, deadline, observe
 from autograder.wire import pack, unpack
 
 LONGEST_OUTPUT = 20_000  # characters of a cell's text
@@ -108,13 +109,20 @@ def brief_repr(value: Any) -> str:
 def ask(namespace: dict[str, Any], request: dict[str, Any]) -> bytes:
     """Put all questions of one exercise to an answer in a fork, and pass on what the fork writes."""
     reading, writing = os.pipe()
-    child = os.fork()
+    before = others()
+    try:
+        child = fork()
+    except OSError as error:
+        failed = as_dict(Reply(error="NoProcess", message=f"the answer could not be run: {error.strerror}"))
+        os.close(reading)
+        os.close(writing)
+        return pack({"replies": [failed] * len(request["questions"])})
     if child == 0:
         os.close(reading)
         answer_in_fork(namespace, request, writing)
     os.close(writing)
     try:
-        return read_until(reading, request["seconds"] + GRACE)
+        return read_until(reading, PATIENCE * request["seconds"] + GRACE)
     finally:
         os.close(reading)
         for stop in (lambda: os.killpg(child, signal.SIGKILL), lambda: os.kill(child, signal.SIGKILL)):
@@ -122,12 +130,43 @@ def ask(namespace: dict[str, Any], request: dict[str, Any]) -> bytes:
                 stop()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(child, 0)
+        end_others(before)
+
+
+def fork() -> int:
+    """A fork, also where processes that the student's code has left running leave no room for one: they end."""
+    try:
+        return os.fork()
+    except OSError:
+        end_others(set())
+        return os.fork()
+
+
+def others() -> set[int]:
+    """The other processes of this cell; unknown where it has no PID namespace of its own, with this as its first."""
+    with contextlib.suppress(OSError):
+        if os.getpid() == 1:
+            return {int(name) for name in os.listdir("/proc") if name.isdigit()} - {1}
+    return set()
+
+
+def end_others(spared: set[int]) -> None:
+    """Kill what an answer has left running, so that it cannot cost the next question anything."""
+    for _ in range(20):
+        left = others() - spared
+        if not left:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL) if not spared else [os.kill(process, signal.SIGKILL) for process in left]
+        for process in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process, 0)
 
 
 def read_until(pipe: int, seconds: float, largest: int = 2**26) -> bytes:
-    """What comes through a pipe until its end, the deadline or the limit."""
-    end, pieces, size = time.monotonic() + seconds, [], 0
-    while size < largest:
+    """The message that comes through a pipe: empty when it is not whole at its end, the deadline or the limit."""
+    end, pieces, size, whole = time.monotonic() + seconds, [], 0, largest
+    while size < whole:
         ready, _, _ = select.select([pipe], [], [], max(end - time.monotonic(), 0))
         if not ready:
             break
@@ -136,7 +175,9 @@ def read_until(pipe: int, seconds: float, largest: int = 2**26) -> bytes:
             break
         pieces.append(piece)
         size += len(piece)
-    return b"".join(pieces)
+        if whole == largest and size >= 4:
+            whole = min(4 + struct.unpack("<I", b"".join(pieces)[:4])[0], largest)
+    return b"".join(pieces)[4:whole] if size >= whole else b""
 
 
 def answer_in_fork(namespace: dict[str, Any], request: dict[str, Any], pipe: int) -> None:
@@ -144,14 +185,14 @@ def answer_in_fork(namespace: dict[str, Any], request: dict[str, Any], pipe: int
     try:
         os.setpgid(0, 0)
         keep_to_one_thread()
-        limit(resource.RLIMIT_CPU, int(request["seconds"]) + 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(request["seconds"]) + 2, int(request["seconds"]) + 3))
         replies = collect(namespace, request)
         text = pack({"replies": replies})
     except BaseException as error:
         failed = Reply(error=type(error).__name__, message=str(error)[:200])
         text = pack({"replies": [as_dict(failed)] * len(request["questions"])})
     with contextlib.suppress(OSError), os.fdopen(pipe, "wb") as stream:
-        stream.write(text)
+        stream.write(struct.pack("<I", len(text)) + text)
     os._exit(0)
 
 
@@ -185,12 +226,6 @@ def keep_to_one_thread() -> None:
     """A fork of a process whose torch ran two threads hangs in its next operation otherwise."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-
-
-def limit(what: int, amount: int) -> None:
-    _, hard = resource.getrlimit(what)
-    amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-    resource.setrlimit(what, (amount, hard))
 
 
 def freeze() -> None:

@@ -28,7 +28,7 @@ def main() -> None:
     handle, kind, library, *modules = sys.argv[1:]
     orders = Channel(socket.socket(fileno=int(handle)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who started us
-    cage.call("prctl", cage.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    cage.die_with_parent()
     filter_calls = cage.prepare_filter() if kind != "none" else None
     if kind == "namespaces":
         cage.enter_house(library)
@@ -70,12 +70,17 @@ def hide_autograder() -> None:
 
 
 def start_session(orders: Channel, kind: str, filter_calls: Any, shell: Any) -> None:
-    """Wait for an order, which brings a socket; fork a session that owns it; say its process id."""
+    """Wait for an order. It brings a socket: fork a session that owns it and say its process id; or it ends one."""
     orders.end.settimeout(None)
     message, handles, _, _ = socket.recv_fds(orders.end, 65536, 1)
-    if not message or not handles:
+    if not message:
         raise Broken("the other side is gone")
     request = unpack(message)
+    if "end" in request:
+        end_session(request["end"], kind)
+        orders.send(pack({"ended": True}))
+        return
+    reap()
     limits = cage.Limits(megabytes=request["megabytes"])
     with socket.socket(fileno=handles[0]) as end:
         outer = os.fork()
@@ -83,31 +88,47 @@ def start_session(orders: Channel, kind: str, filter_calls: Any, shell: Any) -> 
             orders.end.detach()
             live(Channel(end), kind, limits, filter_calls, shell)
     orders.send(pack({"process": outer}))
-    reap()
+
+
+ending: list[int] = []  # sessions told to end that have not been waited for
+
+
+def end_session(process: int, kind: str) -> None:
+    """Kill a session with everything it started."""
+    if kind == "bubblewrap":  # all but this and the first process of a PID namespace that is ours alone
+        os.kill(-1, signal.SIGKILL)
+    stop = signal.SIGTERM if kind == "namespaces" else signal.SIGKILL
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError):
+            kill(process, stop)
+    ending.append(process)
 
 
 def reap() -> None:
-    """Collect sessions that have ended."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+    """Wait until what was told to end is gone: no two sessions of a template live side by side."""
+    while ending:
+        os.waitpid(ending.pop(), 0)
 
 
 def live(channel: Channel, kind: str, limits: cage.Limits, filter_calls: Any, shell: Any) -> None:
     """In the fork: build the cell and serve. Never returns."""
     try:
         os.setsid()
+        # Grader → template → this process → the session: none outlives the one before it.
+        cage.die_with_parent(signal.SIGTERM if kind == "namespaces" else signal.SIGKILL)
+        number = os.getpid()  # no two sessions on this machine share it
         if kind == "namespaces":
             cage.enter_cell_namespaces()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             inner = os.fork()  # the first process of the new PID namespace; all others die with it
             if inner != 0:
                 channel.close()
-                os.waitpid(inner, 0)
-                os._exit(0)
-            cage.enter_cell(limits, filter_calls)
-            cage.call("prctl", cage.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                guard(inner)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            cage.enter_cell(limits, filter_calls, number)
+            cage.die_with_parent()  # anew, as giving up rights has undone it
         elif kind == "bubblewrap":
-            cage.enter_plain_cell(limits, filter_calls)
+            cage.enter_plain_cell(limits, filter_calls, number)
         only_keep(channel.end.fileno())
         session.keep_to_one_thread()
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -118,6 +139,17 @@ def live(channel: Channel, kind: str, limits: cage.Limits, filter_calls: Any, sh
             channel.send(pack({"alive": False, "error": f"{type(error).__name__}: {error}"}))
     finally:
         os._exit(0)
+
+
+def guard(inner: int) -> None:
+    """Outside the cell, which cannot see or reach this process: end the cell when told to, and end with it.
+
+    What the kernel does when a parent dies is not enough: the student's code can switch it off in its own process.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(inner, signal.SIGKILL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.waitpid(inner, 0)
+    os._exit(0)
 
 
 def only_keep(handle: int) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,36 @@ def test_no_variable_and_no_secret_reaches_the_student(tmp_path, monkeypatch):
     finally:
         examiner.close()
     assert "PATH" in found.outputs[0]["stdout"] and "CANARY" not in found.outputs[0]["stdout"]
+
+
+ENDLESS = """
+import sys
+
+from autograder.grading.examiner import Cell, Examiner
+
+Examiner("attention", sys.argv[1]).examine([Cell("while True: pass")], b"key")
+"""
+
+
+def descendants(process: int) -> list[int]:
+    """All processes below one, however deep."""
+    told = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(line.split()[0]): int(line.split()[1]) for line in told.splitlines()}
+    found = [process]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
+
+
+@needs_cage
+def test_nothing_outlives_a_grader_that_is_killed():
+    grader = subprocess.Popen([sys.executable, "-c", ENDLESS, "namespaces"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while len(family := descendants(grader.pid)) < 3 and time.monotonic() < end:  # template, its fork, the session
+        time.sleep(0.2)
+    time.sleep(1)
+    grader.kill()
+    grader.wait()
+    while (left := [one for one in family if Path(f"/proc/{one}").exists()]) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert len(family) >= 3 and left == []

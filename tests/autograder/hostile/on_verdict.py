@@ -312,9 +312,9 @@ ATTACKS: dict[str, Attack] = {
         DIG
         + SAY
         + """
-    script = "<script>LEAKED:1</script>"
+    script = "<script>SCRIPTED</script>"
     shown = [{"text/html": script, "application/javascript": "alert(1)", "image/svg+xml": "<svg onload='x'/>",
-              "image/png": "x\\"><script>LEAKED:2</script>", "text/latex": script, "text/markdown": script}]
+              "image/png": "x\\"><script>SCRIPTED</script>", "text/latex": script, "text/markdown": script}]
     channel.send(pack({"stdout": script, "stderr": script, "value": script, "error": f"{script}: {script}",
                        "shown": shown}))
         """
@@ -384,7 +384,7 @@ ATTACKS: dict[str, Attack] = {
             pass
         """
     ),
-    "forbidden-call-behind-a-thread": answer(
+    "forbidden-call": answer(
         """
         def stable_softmax(scores, dim=-1):
             import torch
