@@ -22,6 +22,7 @@ SHORT.maxlist = SHORT.maxdict = 8
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 3, 80, 80
 NOT_WRITTEN = "NotImplementedError"
 NOT_WRITTEN_YET = "not written yet"
+SMALLEST_SCALE = 1e-6  # where all numbers are smaller they are what is left of larger ones, rounding and all
 COARSE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}  # relative tolerances where float64's would be too fine
 
 
@@ -255,7 +256,8 @@ def _array_difference(key: str, got: Any, want: Array, rtol: float) -> Differenc
     else:
         a, b = got.data.astype(np.float64), want.data.astype(np.float64)
         finite = np.isfinite(b)
-        scale = float(np.abs(b[finite]).max(initial=0.0)) or 1.0
+        largest = float(np.abs(b[finite]).max(initial=0.0))
+        scale = max(largest, SMALLEST_SCALE) if largest else 1.0
         bad = ~np.isclose(a, b, rtol=within, atol=within * scale, equal_nan=True)
     if bad.any():
         return Difference(_numbers_differ(key, got.data, want.data, bad))

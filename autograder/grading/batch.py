@@ -239,7 +239,7 @@ def start_worker() -> None:
     """In a worker: one thread; Ctrl-C is for the owner of the batch; known mistakes may divide by zero in silence."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":  # when the owner is killed, nobody is left behind
-        cage.call("prctl", cage.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        cage.die_with_parent()
     warnings.simplefilter("ignore")
     import torch
 

@@ -144,7 +144,17 @@ def build_root(library: Path | None) -> None:
     for handle in (*kept.values(), *devices.values()):
         os.close(handle)
     mount("none", "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
-    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=1777")
+    fresh_tmp("size=16m,mode=1777")
+
+
+def fresh_tmp(options: str) -> None:
+    """An empty /tmp. A Python that lives below the old one is seen in the new one too."""
+    inside = [path for path in python_folders() if path.is_relative_to("/tmp")]
+    handles = {path: os.open(path, os.O_PATH) for path in inside}
+    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)
+    for path, handle in handles.items():
+        bind(handle, path, folder=stat.S_ISDIR(os.fstat(handle).st_mode))
+        os.close(handle)
 
 
 def bind(handle: int, target: Path, folder: bool, writable: bool = False) -> None:
@@ -168,7 +178,7 @@ def enter_cell_namespaces() -> None:
 
 def enter_cell(limits: Limits, filter_calls: Any, number: int) -> None:
     """In that first process: fresh /tmp, own /proc, no rights, limits, Landlock and seccomp. No way back."""
-    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"size={TMP_SIZE},nr_inodes=10000,mode=1777")
+    fresh_tmp(f"size={TMP_SIZE},nr_inodes=10000,mode=1777")
     try:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
     except OSError:  # some containers forbid a new /proc; the cell does without, and must not see the old one
@@ -368,4 +378,4 @@ def bubblewrap_options(visible: dict[Path, Path] | None = None) -> list[str]:
     """The same house, built by bubblewrap; `visible` maps folders to where they are seen."""
     seen = {path: path for path in python_folders()} | (visible or {})
     binds = [word for source, target in seen.items() for word in ("--ro-bind", str(source), str(target))]
-    return ["--unshare-all", "--die-with-parent", *binds, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
+    return ["--unshare-all", "--die-with-parent", "--tmpfs", "/tmp", *binds, "--dev", "/dev", "--proc", "/proc"]

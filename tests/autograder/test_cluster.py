@@ -1,5 +1,6 @@
 """The same grades from a Dask cluster and in PostgreSQL, both real: separate processes on this machine."""
 
+import importlib
 import json
 import os
 import pwd
@@ -27,6 +28,13 @@ def missing(reason):
     pytest.fail(reason) if REQUIRED else pytest.skip(reason)
 
 
+def needed(module):
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        missing(f"{module} is not installed: pip install -e '.[cluster]'")
+
+
 def one_line(capsys):
     error = capsys.readouterr().err.strip()
     assert error.startswith("autograder: ") and "\n" not in error, error
@@ -45,7 +53,7 @@ def free_port():
 @pytest.fixture(scope="module")
 def dask():
     """Start processes of Dask's; end them, and them alone, afterwards."""
-    pytest.importorskip("distributed", reason="dask.distributed is not installed (extra `cluster`)")
+    needed("distributed")
     started = []
 
     def start(*words):
@@ -82,7 +90,7 @@ def test_a_scheduler_without_workers_is_one_line(graded, scheduler, monkeypatch,
 
 
 def test_no_scheduler_is_one_line(graded, monkeypatch, capsys):
-    pytest.importorskip("distributed", reason="dask.distributed is not installed (extra `cluster`)")
+    needed("distributed")
     monkeypatch.setattr(batch, "SCHEDULER_SECONDS", 1)
     address = f"tcp://127.0.0.1:{free_port()}"
     assert main(["grade", TOPIC, "--course", str(graded), "--force", "--no-feedback", "--dask", address]) == 2
@@ -106,13 +114,33 @@ def test_two_workers_give_the_same_grades_as_this_machine(ungraded, graded_once,
     assert set(small_class.lines_per_student(ungraded).values()) == {1}
 
 
+def test_a_worker_with_threads_takes_one_submission_at_a_time(monkeypatch):
+    """A template, its clocks and its channel have one owner."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from autograder.grading import job
+
+    inside, most = [], []
+
+    def grade(number):
+        inside.append(number)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.remove(number)
+
+    monkeypatch.setattr(job, "grade", grade)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(job.grade_in_thread, range(8)))
+    assert most == [1] * 8
+
+
 # PostgreSQL.
 
 
 @pytest.fixture(scope="module")
 def postgres():
     """A server of our own in a temporary folder, as a user without rights. Yields an address without database."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed (extra `cluster`)")
+    needed("psycopg")
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = str(programs[-1]) if programs else shutil.which("initdb")
     if found is None:

@@ -1,14 +1,17 @@
 """Regrading: who moves, by which facet; what people have written stays; a dry run changes nothing."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import small_class
 from small_class import ROOT, TOPIC
 
-from autograder import course
-from autograder.grading import regrade
+from autograder import course, sample_class
+from autograder.cli import main
+from autograder.grading import batch, regrade
 from autograder.grading.gradebook import Writer
+from autograder.grading.job import Result
 
 pytestmark = pytest.mark.xdist_group("looking_back")
 NEURON = '    facets={"values": 1, "boundary": 1, "dtype": 1},\n'
@@ -49,12 +52,8 @@ def test_no_difference_is_no_move():
 
 
 def test_a_changed_file_and_points_by_hand_are_said():
-    from pathlib import Path
-
-    from autograder.grading.batch import Submission
-
     outcome = regrade.Regraded("t", True, ["eva"])
-    submission = Submission("eva", Path("eva.ipynb"), "stamp", digest="new")
+    submission = batch.Submission("eva", Path("eva.ipynb"), "stamp", digest="new")
     before, after = entry(verdict("t.a", values=(2, 2)), file="old"), entry(verdict("t.a", values=(0, 2)))
     regrade.compare(outcome, submission, before, after, {"eva": {"check_a": 1.5}})
     assert outcome.points["eva"] == (2, 0)
@@ -62,11 +61,22 @@ def test_a_changed_file_and_points_by_hand_are_said():
     assert "the 1.5 points given by hand stand" in outcome.table()
 
 
-def test_nobody_moves(graded):
+def test_nobody_moves(graded, monkeypatch, capsys):
+    """Examined again with the same outcome; who was never graded, or cannot be now, is named."""
+    known = small_class.verdicts(graded)
+    small_class.hand_in(graded, {"zoe": sample_class.solution})
+
+    def examine_all(work, todo):
+        for one in todo:
+            new = RuntimeError("its process died") if one.student == "emil" else None
+            yield one, new or Result(TOPIC, one.student, known.get(one.student, known["ada"]), "")
+
+    monkeypatch.setattr(batch, "examine_all", examine_all)
     kept = small_class.fingerprint(graded)
-    done = small_class.run("regrade", TOPIC, "--course", graded, "--dry-run", "--workers", 1)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "nobody moves" and "nothing was written" in done.stdout
+    assert main(["regrade", TOPIC, "--course", str(graded), "--dry-run", "--unsafe"]) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1:] == ["not graded before: zoe", "nobody moves"]
+    assert said.err.splitlines()[-1] == "autograder: emil: not graded: its process died"
     assert small_class.fingerprint(graded) == kept
 
 

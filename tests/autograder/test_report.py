@@ -148,9 +148,7 @@ class Tags(HTMLParser):
 def hostile_page(graded):
     """A report on a class in which one student has put markup wherever text is taken from."""
     shares = [0.5] * len(load(TOPIC))
-    hostile = entry_of(
-        HOSTILE, shares, notes=[f"</td></table>{HOSTILE}"], tampering=["</li><script>alert(2)</script>"]
-    )
+    hostile = entry_of(HOSTILE, shares, notes=[f"</td></table>{HOSTILE}"], tampering=["</li><script>alert(2)</script>"])
     hostile["verdicts"][0].update(mistake=f"</th>{HOSTILE}", cause="<style>*{display:none}</style>")
     unreadable = entry_of("<b>bold", shares, unreadable="<iframe src=//example.org>")
     journal = Journal(graded / ".autograder" / f"{TOPIC}.jsonl")

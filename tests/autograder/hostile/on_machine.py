@@ -104,7 +104,8 @@ TIME = {
         right,
     ),
     "floods-both-streams": answer(
-        MASK + "    import os, sys\n    while True:\n        os.write(1, b'x' * 65536)\n        print('x', file=sys.stderr)"
+        MASK
+        + "    import os, sys\n    while True:\n        os.write(1, b'x' * 65536)\n        print('x', file=sys.stderr)"
     ),
 }
 
@@ -161,9 +162,7 @@ MEMORY = {
         MASK + "    import torch\n    return torch.zeros(1, dtype=torch.bool).expand(10 * 2**30)"
     ),
     "a-large-result-each-time": answer(MASK + "    import torch\n    return torch.zeros(15 * 2**20)"),
-    "a-million-small-results": answer(
-        MASK + "    import torch\n    one = torch.zeros(1)\n    return [one] * 200_000"
-    ),
+    "a-million-small-results": answer(MASK + "    import torch\n    one = torch.zeros(1)\n    return [one] * 200_000"),
     "huge-file": cell("with open('/tmp/huge', 'wb') as file:\n    while True: file.write(bytes(2**20))", right),
     "many-huge-files": cell(
         "import os\nfor n in range(100):\n    with open(f'/tmp/{n}', 'wb') as file:\n        file.write(bytes(2**25))",
@@ -201,7 +200,9 @@ PROCESSES = {
         for _ in range(3): threading.Thread(target=work, daemon=True).start()
         """
     ),
-    "a-process-outlives-the-cell": cell("import subprocess\nfor _ in range(20): subprocess.Popen(['sleep', '1000'])", right),
+    "a-process-outlives-the-cell": cell(
+        "import subprocess\nfor _ in range(20): subprocess.Popen(['sleep', '1000'])", right
+    ),
     "a-daemon-outlives-the-session": cell(DAEMON.format(work="time.sleep(0.01)"), right),
     "a-daemon-out-of-an-answer": answer(MASK + DAEMON.format(work="pass") + "    return None"),
     "the-session-outlives-the-session": cell(SURVIVE.format(work="pass")),
@@ -211,11 +212,14 @@ PROCESSES = {
     "raises-systemexit": answer(MASK + "    raise SystemExit(100)"),
     "raises-keyboardinterrupt": answer(MASK + "    raise KeyboardInterrupt"),
     "raises-generatorexit": answer(MASK + "    raise GeneratorExit"),
-    "exits-at-exit": cell("import atexit, os, sys\natexit.register(os._exit, 0)\natexit.register(sys.exit, 100)", right),
+    "exits-at-exit": cell(
+        "import atexit, os, sys\natexit.register(os._exit, 0)\natexit.register(sys.exit, 100)", right
+    ),
     "kills-itself": cell("import os\nos.kill(os.getpid(), 9)\nos.abort()", right),
     "kills-itself-in-an-answer": answer(MASK + "    import os\n    os.kill(os.getpid(), 9)"),
     "kills-its-session-in-an-answer": answer(
-        MASK + "    import os, signal\n    for n in range(1, 64):\n        if n not in (9, 14, 19): os.kill(os.getppid(), n)"
+        MASK
+        + "    import os, signal\n    for n in range(1, 64):\n        if n not in (9, 14, 19): os.kill(os.getppid(), n)"
     ),
     "breaks-its-memory": cell("import ctypes\nctypes.string_at(0)", right),
     "breaks-its-memory-in-an-answer": answer(MASK + "    import ctypes\n    ctypes.memset(8, 1, 8)"),

@@ -5,9 +5,23 @@ import os
 from pathlib import Path
 
 import nbformat
+from hostile.kinds import (
+    ALL,
+    TOPIC,
+    Attack,
+    World,
+    answer,
+    by_id,
+    cell,
+    code,
+    edit,
+    files,
+    filled,
+    right,
+    text_of,
+    wrong,
+)
 from nbformat import NotebookNode
-
-from hostile.kinds import ALL, TOPIC, Attack, World, answer, by_id, cell, code, edit, files, filled, right, text_of, wrong
 
 MASK = "def causal_mask(query, key):\n"
 SCRIPT = "<script>document.title='SCRIPTED'</script><img src=x onerror=alert(1)>"
@@ -190,9 +204,13 @@ FORM = {
     "deep-marks": edit(deep_marks),
     "deep-source": edit(deep_source),
     "hundred-thousand-blank-lines": edit(only("\n" * 100_000)),
-    "blank-lines-everywhere": edit(lambda nb: nb.cells.extend(code("").copy() | {"source": "\n" * 90_000} for _ in [1] * 50)),
+    "blank-lines-everywhere": edit(
+        lambda nb: nb.cells.extend(code("").copy() | {"source": "\n" * 90_000} for _ in [1] * 50)
+    ),
     "huge-cell": edit(only("x = '" + "x" * 20_000_000 + "'")),
-    "huge-notebook": edit(lambda nb: nb.cells.extend(nbformat.v4.new_markdown_cell("$a$ [x " * 12_000) for _ in [1] * 200)),
+    "huge-notebook": edit(
+        lambda nb: nb.cells.extend(nbformat.v4.new_markdown_cell("$a$ [x " * 12_000) for _ in [1] * 200)
+    ),
     "null-bytes": edit(only("x = '\0'\n\0\0")),
     "half-characters": edit(surrogates),
     "wrong-kernel": edit(kernel),
@@ -221,11 +239,13 @@ FILES = {
 RESULTS = {
     "nan": answer(MASK + "    import torch\n    return torch.full((query, key), torch.nan)"),
     "wrong-dtype": answer(
-        "def padding_mask(lengths, time):\n    import torch\n    return torch.zeros(len(lengths), 1, time).to(torch.complex64)",
+        "def padding_mask(lengths, time):\n    import torch\n    return torch.zeros(len(lengths), 1, time).cfloat()",
         "padding_mask",
     ),
     "objects-in-an-array": answer(MASK + "    import numpy\n    return numpy.array([print, {}, None], dtype=object)"),
-    "meta-tensor": answer(MASK + "    import torch\n    return torch.ones(query, key, dtype=torch.bool, device='meta')"),
+    "meta-tensor": answer(
+        MASK + "    import torch\n    return torch.ones(query, key, dtype=torch.bool, device='meta')"
+    ),
     "sparse-tensor": answer(MASK + "    import torch\n    return torch.ones(query, key).to_sparse()"),
     "quantized-tensor": answer(
         MASK + "    import torch\n    return torch.quantize_per_tensor(torch.ones(query, key), 0.1, 0, torch.qint8)"

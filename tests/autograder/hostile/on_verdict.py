@@ -275,7 +275,9 @@ ATTACKS: dict[str, Attack] = {
         """
     ),
     "forged-huge-length": cell(DIG + SAY + "    end.sendall(b'\\xff' * 4 + b'x' * 100)\n"),
-    "forged-half-message": cell(DIG + SAY + "    end.sendall(b'\\xff\\xff\\0\\0' + b'x' * 100)\n    while True: pass\n"),
+    "forged-half-message": cell(
+        DIG + SAY + "    end.sendall(b'\\xff\\xff\\0\\0' + b'x' * 100)\n    while True: pass\n"
+    ),
     "forged-trickle": cell(
         DIG
         + SAY

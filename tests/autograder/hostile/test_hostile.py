@@ -11,14 +11,14 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
+from hostile.attacks import ATTACKS
+from hostile.kinds import LEAK, TOPIC, World, filled, hand_in, right
+from hostile.watch import Listener, Sampler, fingerprint
 
 from autograder import course
 from autograder.exercise import load
 from autograder.grading import cage
 from autograder.grading.examiner import Patience
-from hostile.attacks import ATTACKS
-from hostile.kinds import LEAK, TOPIC, World, filled, hand_in, right
-from hostile.watch import Listener, Sampler, fingerprint
 
 pytestmark = [
     pytest.mark.xdist_group("hostile"),
@@ -128,7 +128,11 @@ def test_everybody_has_a_verdict_or_the_instructor_a_reason(class_):
 
 def test_nothing_of_the_course_was_touched(class_):
     assert class_.after == class_.before
-    assert class_.canary.read_text() == "alive" and sorted(os.listdir(class_.canary.parent)) == ["canary", "course", "temporary"]
+    assert class_.canary.read_text() == "alive" and sorted(os.listdir(class_.canary.parent)) == [
+        "canary",
+        "course",
+        "temporary",
+    ]
 
 
 def test_no_cell_got_where_it_should_not(class_):
