@@ -54,7 +54,7 @@ test: $(HTML)  ## all tests: library, exercises, notebooks, engine, layout, page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/autograder audit
-	$(BIN)/pytest -n auto --dist loadgroup tests
+	$(BIN)/pytest -n auto --dist loadfile tests
 	$(BIN)/pytest -n auto --doctest-modules ml_course
 	$(BIN)/pytest -n auto --nbval notebooks/chapters
 

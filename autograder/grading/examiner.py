@@ -36,9 +36,10 @@ LIBRARY_PARTS = ("data", "plots", "training", "text")  # ground floor that every
 
 @dataclass(frozen=True)
 class Patience:
-    """How many seconds a cell may take, and all cells and questions of a submission; an answer's are its exercise's."""
+    """How many seconds a cell may take, an answer (never more than its exercise allows), and a whole submission."""
 
     cell: float = 10.0
+    answer: float = 60.0
     submission: float = 300.0
 
 
@@ -183,12 +184,12 @@ class Session:
         self.channel.send(pack({"do": "run", "source": source, "seconds": seconds}), 10)
         return outputs_checked(understood(self.channel.receive(PATIENCE * seconds + GRACE)))
 
-    def ask(self, exercise: Exercise, seed: int) -> tuple[Reply, ...]:
+    def ask(self, exercise: Exercise, seed: int, seconds: float) -> tuple[Reply, ...]:
         """The replies to every case: `Broken` when the session itself does not survive."""
         questions = [plain(vars(question(exercise, case))) for case in exercise.make_cases(seed)]
-        request = {"do": "ask", "answer": exercise.answer_name, "questions": questions, "seconds": exercise.seconds}
+        request = {"do": "ask", "answer": exercise.answer_name, "questions": questions, "seconds": seconds}
         self.channel.send(pack(request), 10)
-        message = self.channel.receive(PATIENCE * exercise.seconds + 2 * GRACE)
+        message = self.channel.receive(PATIENCE * seconds + 2 * GRACE)
         if not message:
             gone = Reply(error="Died", message="the process of this answer ended without a result")
             return (gone,) * len(questions)
@@ -313,8 +314,8 @@ class Examiner:
                     session = self._replayed(cells[:number], found, megabytes, patience.cell, end)
                 if cell.exercise:
                     exercise = find(cell.exercise)
-                    seed = case_seed(exercise.name, key)
-                    found.verdicts[cell.exercise] = award(exercise, seed, session.ask(exercise, seed))
+                    seed, seconds = case_seed(exercise.name, key), min(exercise.seconds, patience.answer)
+                    found.verdicts[cell.exercise] = award(exercise, seed, session.ask(exercise, seed, seconds))
                 else:
                     told = session.run(cell.source, patience.cell)
                     shown += size_of(told)

@@ -24,7 +24,8 @@ from autograder.wire import whole
 
 LARGEST_FILE = 64 * 2**20  # bytes
 MOST_CELLS, LONGEST_CELL, LONGEST_TEXT = 1000, 100_000, 2_000_000  # the last in characters of all cells together
-LONGEST_PROSE = 10_000  # beyond it a text is shown as it was typed: some Markdown takes minutes to render
+# Of text cells, what is shown of one and of all: the time to render some texts grows with the square of their length.
+LONGEST_PROSE, MOST_PROSE = 10_000, 100_000
 CHECK = re.compile(r"""^[ \t]*check\([ \t]*["']([\w.]+)["']""", re.MULTILINE)
 ONLY_CHECK = re.compile(r"""check\(\s*["'][\w.]+["']\s*,\s*\w+\s*\)\s*;?\s*(#.*)?""")
 ACTIVE = re.compile(r"<[a-z/!?]|(script|data)\W{0,9}:|&(#|colon|tab|newline)", re.IGNORECASE)
@@ -171,11 +172,15 @@ def asking(cells: list[NotebookNode], name: str) -> list[NotebookNode]:
 
 def calm(notebook: NotebookNode, released: set[str]) -> None:
     """Let nothing a student wrote act in the browser of whoever reads it: such text is shown as it was typed."""
+    room = MOST_PROSE
     for number, cell in enumerate(notebook.cells):
         text = cell.source
         if cell.cell_type == "code" or text.strip() in released:
             continue
-        if cell.cell_type == "raw" or len(text) > LONGEST_PROSE or ACTIVE.search(text):
+        most = min(LONGEST_PROSE, room)
+        room -= min(len(text), most)
+        if cell.cell_type == "raw" or len(text) > most or ACTIVE.search(text):
+            text = text if len(text) <= most else f"{text[:most]}\n… and so on: too long to show"
             fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 3)
             notebook.cells[number] = nbformat.v4.new_markdown_cell(f"{fence}text\n{text}\n{fence}")
 
