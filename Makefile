@@ -13,7 +13,7 @@ READY := .venv/.ready
 HTML := _build/html/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help course test book serve notebooks audit bench clean
+.PHONY: help course test book serve notebooks audit hostile bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,9 +54,12 @@ test: $(HTML)  ## all tests: library, exercises, notebooks, engine, layout, page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/autograder audit
-	$(BIN)/pytest -n auto --dist loadfile tests
+	$(BIN)/pytest -n auto --dist loadfile --ignore tests/autograder/hostile tests
 	$(BIN)/pytest -n auto --doctest-modules ml_course
 	$(BIN)/pytest -n auto --nbval notebooks/chapters
+
+hostile: $(READY)  ## grade a class of attackers and one of odd but honest students (minutes, alone on the machine)
+	$(BIN)/pytest tests/autograder/hostile
 
 bench: $(READY)  ## measure ratios against what a user would pick instead (about 10 minutes)
 	$(BIN)/python -m benchmarks

@@ -126,7 +126,7 @@ def test_a_warning_on_stderr_costs_nothing(folder, outcome):
         (["grade", TOPIC, "--student", "nobody"], "no submission of 'nobody'"),
         (["grade", TOPIC, "--course", "no-such-folder"], "autograder init no-such-folder"),
         (["grade", TOPIC, "--workers", "-1"], "expected 1 or more"),
-        (["grade", TOPIC, "--db", "nonsense://x"], "cannot open the gradebook"),
+        (["grade", TOPIC, "--db", "nonsense://x"], "the gradebook nonsense://x"),
         (["init", "."], "not an empty folder"),
     ],
 )

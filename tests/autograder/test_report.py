@@ -3,7 +3,6 @@
 import ast
 import csv
 import io
-import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -22,7 +21,6 @@ from autograder.homework import answer_cells, stub
 
 pytestmark = pytest.mark.xdist_group("looking_back")
 HOSTILE = "<img src=x onerror=alert(1)>"
-REQUIRED = bool(os.environ.get("CI"))
 
 
 def entry_of(student, shares, **more):
@@ -173,33 +171,25 @@ def test_the_page_is_self_contained_and_escaped(hostile_page):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_in_a_browser(hostile_page, scheme):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
+def test_the_page_in_a_browser(hostile_page, browser, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        reason = "no Chromium here: `apt-get install chromium`, or name it in CHROMIUM"
-        pytest.fail(reason) if REQUIRED else pytest.skip(reason)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-        asked, said = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("dialog", lambda dialog: said.append(dialog.message))
-        page.goto(hostile_page.as_uri())
-        assert asked == [hostile_page.as_uri()] and not said
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        brightness = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
-        assert brightness < 64 if scheme == "dark" else brightness > 192
-        assert page.get_by_text(HOSTILE, exact=True).count() >= 1
-        bars = page.evaluate("[...document.querySelectorAll('#scores rect')].map(bar => +bar.getAttribute('height'))")
-        assert max(bars) == 125
-        found = axe.Axe().run(page).response["violations"]
-        assert not {fault["id"]: [node["html"][:120] for node in fault["nodes"][:3]] for fault in found}
-        browser.close()
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    asked, said = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.goto(hostile_page.as_uri())
+    assert asked == [hostile_page.as_uri()] and not said
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
+    assert brightness < 64 if scheme == "dark" else brightness > 192
+    assert page.get_by_text(HOSTILE, exact=True).count() >= 1
+    bars = page.evaluate("[...document.querySelectorAll('#scores rect')].map(bar => +bar.getAttribute('height'))")
+    assert max(bars) == 125
+    found = axe.Axe().run(page).response["violations"]
+    assert not {fault["id"]: [node["html"][:120] for node in fault["nodes"][:3]] for fault in found}
+    page.close()
 
 
 # Likeness.

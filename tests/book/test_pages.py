@@ -7,9 +7,7 @@ or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program.
 import fcntl
 import functools
 import http.server
-import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -30,8 +28,6 @@ HTML = ROOT / "_build" / "html"
 TOPICS = chapters.topics(ROOT)
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in part["chapters"])]
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-REQUIRED = os.environ.get("CI") or os.environ.get("COURSE_REQUIRE_BROWSER") == "1"
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -58,22 +54,6 @@ def site(html) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `test`)")
-    names = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    with sync_api.sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-        program = program or (own if Path(own).is_file() else None)
-        if program is None:
-            reason = "no Chromium here: `apt-get install chromium`, or name it in CHROMIUM"
-            pytest.fail(reason) if REQUIRED else pytest.skip(reason)
-        started = playwright.chromium.launch(executable_path=program, args=OPTIONS)
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import textwrap
 from collections.abc import Callable
 
 import nbformat
-from nbformat import NotebookNode
-
 from hostile.kinds import ALL, TOPIC, by_id, code, text_of
+from nbformat import NotebookNode
 
 Change = Callable[[NotebookNode], bytes | str | None]
 ODD: dict[str, Change] = {}

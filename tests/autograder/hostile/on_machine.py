@@ -347,9 +347,9 @@ REACH = {
             if target and target != os.getpid() and libc.ptrace(16, target, 0, 0) == 0:
                 print("LEAKED: attached to", target)
             if target and target != os.getpid():
-                for name in ("mem", "environ", "maps", "fd"):
+                for name in ("mem", "environ", "maps"):
                     try:
-                        (os.listdir if name == "fd" else open)(f"/proc/{target}/{name}")
+                        open(f"/proc/{target}/{name}", "rb").read(1)
                         print("LEAKED:", target, name)
                     except OSError:
                         pass
@@ -395,7 +395,7 @@ REACH = {
                 print("LEAKED: limit", what)
             except (OSError, ValueError):
                 pass
-        for name, action in (("nice", lambda: os.nice(-5)), ("setuid", lambda: os.setuid(0)), ("realtime",
+        for name, action in (("nice", lambda: os.nice(-5)), ("setgroups", lambda: os.setgroups([0])), ("realtime",
                 lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50)))):
             try:
                 action()

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from hostile.honest import ODD, RENAMED
+from hostile.kinds import TOPIC, filled, right, text_of
 
 from autograder import course
 from autograder.exercise import load
 from autograder.grading import cage
-from hostile.honest import ODD, RENAMED
-from hostile.kinds import TOPIC, filled, right, text_of
 
 pytestmark = [
     pytest.mark.xdist_group("honest"),

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
+from hostile import on_notebook
 from hostile.attacks import ATTACKS
 from hostile.kinds import LEAK, TOPIC, World, filled, hand_in, right
 from hostile.watch import Listener, Sampler, fingerprint
@@ -25,8 +26,14 @@ pytestmark = [
     pytest.mark.skipif(cage.offered() is None, reason="this machine offers no cage"),
 ]
 WRITTEN = ("autograded", "feedback", ".autograder", "grades.csv", "gradebook.db", "listener")
+CAGE = os.environ.get("HOSTILE_CAGE", "")
 PATIENCE = Patience(cell=1, answer=1, submission=60)
-AT_MOST = 1200  # seconds for the whole class on two cores; every attack that hangs costs its limit
+AT_MOST = 240  # seconds for the whole class on two cores; every attack that hangs costs its limit
+PAGES = {name for name, attack in on_notebook.FORM.items() if attack.verdict} | {
+    name
+    for name in ATTACKS
+    if name.startswith(("scripts-", "forged-pages", "an-error-", "endless-print", "link-to-the-secret"))
+}
 MEMORY = 10 * 2**30  # bytes the class may take from the machine at any moment
 
 
@@ -34,6 +41,14 @@ MEMORY = 10 * 2**30  # bytes the class may take from the machine at any moment
 def monkeypatch_module():
     with pytest.MonkeyPatch.context() as patch:
         yield patch
+
+
+def page(folder, name):
+    """A student's feedback, and how long it took to make."""
+    began = time.monotonic()
+    course.make_feedback(folder, TOPIC, name, "")
+    path = folder / "feedback" / name / TOPIC / f"{TOPIC}.html"
+    return path.read_text(encoding="utf-8"), time.monotonic() - began
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +76,10 @@ def class_(tmp_path_factory, monkeypatch_module):
     sampler = Sampler()
     sampler.start()
     began = time.monotonic()
-    outcome = course.grade(folder, TOPIC, course.Options(patience=PATIENCE))
+    outcome = course.grade(folder, TOPIC, course.Options(patience=PATIENCE, cage=CAGE, feedback=False))
     seconds = time.monotonic() - began
     sampler.stop.set()
+    pages = {name: page(folder, name) for name in attacks if name in PAGES}
     journal = (folder / ".autograder" / f"{TOPIC}.jsonl").read_text(encoding="utf-8").splitlines()
     yield SimpleNamespace(
         folder=folder,
@@ -73,6 +89,7 @@ def class_(tmp_path_factory, monkeypatch_module):
         entries={entry["student"]: entry for entry in map(json.loads, journal)},
         lines=journal,
         seconds=seconds,
+        pages=pages,
         before=before,
         after=fingerprint(folder, WRITTEN),
         reached=listener.reached(),
@@ -147,6 +164,13 @@ def test_no_cell_got_where_it_should_not(class_):
     assert not told
 
 
+def test_the_secret_is_in_no_other_file(class_):
+    secret = (class_.folder / ".course_secret").read_bytes().strip()
+    written = [path for top in WRITTEN[:3] for path in (class_.folder / top).rglob("*") if path.is_file()]
+    assert len(written) > len(class_.attacks)
+    assert not [path for path in written if secret in path.read_bytes()]
+
+
 def test_nobody_was_spoken_to(class_):
     assert not class_.reached
 
@@ -162,6 +186,7 @@ def test_no_temporary_folder_is_left(class_):
 
 def test_the_class_ends_in_time_and_in_memory(class_):
     print(f"{len(class_.attacks)} attacks in {class_.seconds:.0f} s")
+    print(f"at most {(class_.sampler.before - class_.sampler.least) / 2**30:.1f} GB")
     assert class_.seconds < AT_MOST
     assert class_.sampler.before - class_.sampler.least < MEMORY
     assert max(map(len, class_.lines)) < 200_000, "an attack writes the journal full"
@@ -190,15 +215,11 @@ class Scripts(HTMLParser):
             self.found.append(data[:200])
 
 
-def test_the_feedback_carries_no_script_of_a_students(class_):
+def test_the_feedback_is_made_and_carries_no_script_of_a_students(class_):
     told = {}
-    for name in class_.entries:
-        path = class_.folder / "feedback" / name / TOPIC / f"{TOPIC}.html"
-        assert path.is_file(), f"{name} has no feedback"
-        if path.stat().st_size > 20 * 2**20:
-            told[name] = f"{path.stat().st_size} bytes"
+    for name, (text, seconds) in class_.pages.items():
         parser = Scripts()
-        parser.feed(path.read_text(encoding="utf-8"))
-        if parser.found:
-            told[name] = parser.found[:3]
+        parser.feed(text)
+        if parser.found or len(text) > 2**20 or seconds > 20:
+            told[name] = (parser.found[:3], len(text), seconds)
     assert not told
