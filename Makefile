@@ -56,7 +56,7 @@ test: $(HTML)  ## all tests: library, exercises, notebooks, engine, layout, page
 	$(BIN)/autograder audit
 	$(BIN)/pytest -n auto --dist loadfile --ignore tests/autograder/hostile tests
 	$(BIN)/pytest -n auto --doctest-modules ml_course
-	$(BIN)/pytest -n auto --nbval notebooks/chapters
+	$(BIN)/pytest -n auto --dist loadfile --nbval notebooks/chapters
 
 hostile: $(READY)  ## grade a class of attackers and one of odd but honest students (minutes, alone on the machine)
 	$(BIN)/pytest tests/autograder/hostile
