@@ -337,7 +337,7 @@ def test_no_text_takes_long(notebook):
         for kind in (nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell):
             notebook.cells += [kind(text)] * 5
     report = mended(notebook)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # what would be wrong takes hours
     assert sum(len(cell.source) for cell in report.notebook.cells) < 3_000_000
 
 
