@@ -75,7 +75,7 @@ class Examine(NbGraderPreprocessor):
         key = student_key(read_secret(Path()), place["assignment"], place["student"])
         job = jobs.Job(place["assignment"], place["student"], nbformat.writes(nb), released, key, chosen(self.cage))
         reason = nb.metadata.get(jobs.UNREADABLE)
-        result = jobs.unreadable(job, nbformat.reads(released, as_version=4), reason) if reason else jobs.grade(job)
+        result = jobs.unreadable(job, reason) if reason else jobs.grade(job)
         resources[POINTS] = result.verdicts
         return nbformat.reads(result.notebook, as_version=4), resources
 

@@ -132,17 +132,18 @@ def watching(forbidden: list[str], topic: str, called: set[str]) -> Iterator[Non
     """
     names = set(forbidden)
 
-    def note(name: str) -> None:
-        parts = {part.removeprefix("special_").strip("_") for part in name.split(".")}
-        called.update(parts & names)
+    seen: set[str | CodeType] = set()  # looked at once; there are thousands of calls
 
-    known: set[CodeType] = set()
+    def note(name: str) -> None:
+        if name not in seen:
+            seen.add(name)
+            called.update(names & {part.removeprefix("special_").strip("_") for part in name.split(".")})
 
     def profiler(frame: Any, event: str, argument: Any) -> None:
         if event == "call":
-            if frame.f_code in known:
+            if frame.f_code in seen:
                 return
-            known.add(frame.f_code)
+            seen.add(frame.f_code)
             module = frame.f_globals.get("__name__") or ""
             if module.split(".")[0] in WATCHED_PACKAGES:
                 if names:
@@ -162,13 +163,15 @@ def watching(forbidden: list[str], topic: str, called: set[str]) -> Iterator[Non
     stack = contextlib.ExitStack()
     if names and "torch" in sys.modules:
         stack.enter_context(_function_mode(note))
-    previous = sys.getprofile()
+    previous, in_threads = sys.getprofile(), threading.getprofile()
     with stack:
+        threading.setprofile(profiler)
         sys.setprofile(profiler)
         try:
             yield
         finally:
             sys.setprofile(previous)
+            threading.setprofile(in_threads)
 
 
 def _function_mode(note: Callable[[str], None]) -> contextlib.AbstractContextManager:

@@ -1,7 +1,8 @@
 """Grading against stock nbgrader, on the same submissions of the attention homework, cage on.
 
 Throughput counts from the first verdict to the last; the whole run counts everything from the command to the last
-grade written, start-up included. Feedback pages are made by nbgrader in either case and are not counted.
+grade written, start-up included. Feedback pages are made by nbgrader in either case and are not counted. Every student
+has an own copy of the cases, one of sixteen sets, so the class is graded as a real one is.
 """
 
 from __future__ import annotations
@@ -9,21 +10,31 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
+import subprocess
+import sys
 import tempfile
+import threading
 import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
+import torch
 from nbgrader.apps.api import NbGraderAPI
 from traitlets.config import Config
 
 from autograder import course, homework, sample_class
 from autograder.exercise import load
 from autograder.grading import batch, cage
+from autograder.grading import job as jobs
 
 TOPIC = "attention"
-STOCK, THROUGHPUT, WHOLE, LARGE = 20, 200, 60, 2000
+STOCK, THROUGHPUT, WHOLE, LARGE, HUGE = 20, 200, 60, 2000, 10_000
 
 
 def submissions(folder: Path, count: int) -> None:
@@ -31,9 +42,11 @@ def submissions(folder: Path, count: int) -> None:
     released = nbformat.read(folder / "release" / TOPIC / f"{TOPIC}.ipynb", as_version=4)
     hanging = ("sven", "tara", "uma")
     kinds = [answers for name, answers in sample_class.students(TOPIC).items() if not name.startswith(hanging)]
-    for number, answers in zip(range(count), itertools.cycle(kinds), strict=False):
+    made = [nbformat.writes(sample_class.fill_in(released, TOPIC, answers)) for answers in kinds]
+    for number, text in zip(range(count), itertools.cycle(made), strict=False):
         path = folder / "submitted" / f"student-{number:05d}" / TOPIC / f"{TOPIC}.ipynb"
-        sample_class.put(path, sample_class.fill_in(released, TOPIC, answers))
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def new_course(folder: Path, count: int) -> Path:
@@ -49,8 +62,10 @@ def stock_seconds(folder: Path) -> float:
     settings = Config()
     settings.CourseDirectory.root = str(folder)
     settings.CourseDirectory.course_id = "ml-course"
+    settings.KernelManager.transport = "ipc"  # without it every kernel says that its messages are not encrypted
     api = NbGraderAPI(config=settings)
-    with homework.quiet("traitlets"):
+    with homework.quiet("traitlets"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SQLAlchemy's, of nbgrader's own tables
         api.generate_assignment(TOPIC, force=True, create=True)
         submissions(folder, STOCK + 1)
         api.autograde(TOPIC, "student-00000", force=True, create=True)  # imports and first-time work are not counted
@@ -61,8 +76,8 @@ def stock_seconds(folder: Path) -> float:
     return (time.perf_counter() - began) / STOCK
 
 
-def our_times(folder: Path, options: course.Options) -> tuple[float, list[float], float]:
-    """When the command began, when each verdict was in the gradebook, and the seconds workers spent on all."""
+def our_times(folder: Path, options: course.Options) -> tuple[float, list[float]]:
+    """When the command began, and when each verdict was in the gradebook."""
     moments: list[float] = []
     keep = batch.keep
 
@@ -81,7 +96,7 @@ def our_times(folder: Path, options: course.Options) -> tuple[float, list[float]
     assert not work.troubles, work.troubles
     total = sum(exercise.points for exercise in load(TOPIC).values())
     assert any(sum(v["points"] for v in entry["verdicts"]) == total for entry in work.journal.entries())
-    return began, moments, sum(entry["seconds"] for entry in work.journal.latest().values())
+    return began, moments
 
 
 def steady(moments: list[float]) -> float:
@@ -89,29 +104,133 @@ def steady(moments: list[float]) -> float:
     return (moments[-1] - moments[0]) / (len(moments) - 1)
 
 
+def processor_seconds(folder: Path, kind: str, count: int) -> tuple[float, float]:
+    """Of one submission, on the judge's side and on the student's, once each set of cases has been met."""
+    work = course.prepare(folder, TOPIC, course.Options(cage=kind))
+    todo = [batch.as_job(work, one, work.released) for one in batch.find_submissions(folder, TOPIC, {})]
+    for one in todo:
+        jobs.grade(one)
+    template = psutil.Process(jobs.examiner(kind).template.process.pid)
+
+    def spent() -> tuple[float, float]:
+        theirs = template.cpu_times()
+        return time.process_time(), theirs.user + theirs.system + theirs.children_user + theirs.children_system
+
+    before = spent()
+    for one in todo[:count]:
+        jobs.grade(one)
+    return tuple((after - earlier) / count for after, earlier in zip(spent(), before, strict=True))
+
+
+@contextlib.contextmanager
+def dask_workers(count: int) -> Iterator[str]:
+    """A scheduler and so many worker processes of one thread on this machine; its address."""
+    with tempfile.TemporaryDirectory() as place:
+        note = Path(place) / "scheduler.json"
+        dask = [sys.executable, "-m", "dask"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": place}
+        ours = ["--host", "127.0.0.1", "--no-dashboard", "--port", "0", "--scheduler-file", str(note)]
+        started = [subprocess.Popen([*dask, "scheduler", *ours], **quiet)]
+        try:
+            while not (note.is_file() and note.stat().st_size):
+                time.sleep(0.1)
+            address = json.loads(note.read_text())["address"]
+            worker = [*dask, "worker", address, "--nthreads", "1", "--no-dashboard", "--local-directory", place]
+            started += [subprocess.Popen(worker, **quiet) for _ in range(count)]
+            from distributed import Client
+
+            with Client(address) as client:
+                client.wait_for_workers(count, timeout=120)
+            yield address
+        finally:
+            for process in reversed(started):
+                process.terminate()
+                process.wait()
+
+
+class MemoryPeak(threading.Thread):
+    """The most memory that this process and all below it take together; what they share counts once."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.bytes, self.over = 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(1.0):
+            together = 0
+            for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    together += process.memory_full_info().pss
+            self.bytes = max(self.bytes, together)
+
+
+def large_run(folder: Path, options: course.Options, few: float) -> list[dict[str, Any]]:
+    """A large class, and the memory it takes."""
+    peak = MemoryPeak()
+    peak.start()
+    _, moments = our_times(new_course(folder, LARGE), options)
+    peak.over.set()
+    each = steady(moments)
+    return [
+        row(f"{LARGE:,} submissions, each", each / few, f"× of {WHOLE}", each, few),
+        {"what": f"memory at {LARGE:,}, all processes", "told": f"{peak.bytes / 2**30:.2f} GB", "bytes": peak.bytes},
+    ]
+
+
+def dry_run(folder: Path, options: course.Options, each: float) -> dict[str, Any]:
+    """A huge class whose examinations are played back: what the one owner of the gradebook can keep up with."""
+    work = course.prepare(new_course(folder, HUGE), TOPIC, options)
+    found = batch.find_submissions(folder, TOPIC, work.troubles)
+    made = jobs.grade(batch.as_job(work, found[0], work.released))
+    examine_all = batch.examine_all
+    batch.examine_all = lambda _, todo: ((one, replace(made, student=one.student)) for one in todo)
+    began = time.perf_counter()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            batch.run(work, found, force=True)
+    finally:
+        batch.examine_all = examine_all
+    owner = (time.perf_counter() - began) / HUGE
+    told = (
+        f"{each * HUGE / 60:.0f} minutes with these workers; the owner of the gradebook needs {1000 * owner:.0f} ms "
+        f"of each ({owner * HUGE / 60:.0f} minutes), so it keeps up with {2 * each / owner:.0f} such cores"
+    )
+    return {"what": f"{HUGE:,} submissions, on paper and played back", "told": told, "owner_seconds": owner}
+
+
 def measure(large: bool) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
     kind = cage.offered() or "none"
-    caged, bare = course.Options(cage=kind, feedback=False), course.Options(cage="none", feedback=False)
+    caged, bare = (course.Options(cage=name, feedback=False) for name in (kind, "none"))
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         stock = stock_seconds(root / "stock")
-        began, moments, busy = our_times(new_course(root / "many", THROUGHPUT), caged)
-        ours, start = steady(moments), moments[0] - began
         sixty = new_course(root / "sixty", WHOLE)
-        began, moments, _ = our_times(sixty, caged)
-        whole, few = (moments[-1] - began) / WHOLE, steady(moments)
-        _, moments, _ = our_times(sixty, bare)
-        uncaged = steady(moments)
+        began, moments = our_times(sixty, caged)
+        whole, start = (moments[-1] - began) / WHOLE, moments[0] - began
+        _, moments = our_times(new_course(root / "many", THROUGHPUT), caged)
+        ours = steady(moments)
+        few, uncaged = steady(our_times(sixty, caged)[1]), steady(our_times(sixty, bare)[1])
+        with dask_workers(2) as scheduler:
+            spread = replace(caged, scheduler=scheduler)
+            our_times(sixty, spread)  # its workers import and open their templates
+            dask = steady(our_times(sixty, spread)[1])
+        local = steady(our_times(sixty, replace(caged, workers=2))[1])
+        judge, session = processor_seconds(sixty, kind, 30)
+        shares = f"judge {judge:.3f} s, session {session:.3f} s of processor time a submission"
+        floor = (judge + session) / psutil.cpu_count()
         rows = [
             row(f"throughput, {THROUGHPUT} submissions, cage {kind}", stock / ours, "× stock nbgrader", stock, ours),
             row(f"whole run, {WHOLE} submissions", stock / whole, "× stock nbgrader", stock, whole),
-            row("cost of the cage", few / uncaged, "× without one", few, uncaged),
             {"what": "start-up to the first verdict", "told": f"{start:.1f} s", "seconds": start},
-            {"what": "share of workers' time in examinations", "told": f"{busy / 2 / (ours * THROUGHPUT):.0%}"},
+            {"what": "where the time goes", "told": shares, "judge": judge, "session": session},
+            row("the floor on these cores, of what is reached", floor / ours, "", floor, ours),
+            row("cost of the cage", few / uncaged, "× without one", few, uncaged),
+            row("two Dask workers, speed", local / dask, "× two local workers", dask, local),
         ]
         if large:
-            _, moments, _ = our_times(new_course(root / "large", LARGE), caged)
-            rows.append(row(f"{LARGE} submissions, each", steady(moments) / few, f"× of {WHOLE}", steady(moments), few))
+            rows += large_run(root / "large", caged, few)
+            rows.append(dry_run(root / "huge", caged, ours))
     return rows
 
 
@@ -121,5 +240,5 @@ def row(what: str, ratio: float, unit: str, first: float, second: float) -> dict
 
 
 if __name__ == "__main__":
-    for entry in measure(False):
-        print(entry["what"], entry["told"])
+    for entry in measure("--large" in sys.argv):
+        print(f"{entry['what']}: {entry['told']}")

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -22,12 +23,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from nbgrader.utils import parse_utc
 from tqdm import tqdm
 
 from autograder.errors import CourseError
 from autograder.exercise import files_of
-from autograder.grading import cage
 from autograder.grading import job as jobs
 from autograder.grading.examiner import PATIENT, NoSession, Patience
 from autograder.grading.gradebook import Writer, holds
@@ -85,11 +86,15 @@ def find_submissions(folder: Path, topic: str, troubles: dict[str, str]) -> list
         if place.is_symlink() or place.parent.is_symlink():
             troubles[student] = f"{place.relative_to(folder)} is a link to elsewhere: ask for the file"
             continue
-        path = meant(place, topic)
+        try:
+            path = meant(place, topic)
+            content = handed_in(path) if path else b""
+        except OSError as error:
+            troubles[student] = f"{place.relative_to(folder)} cannot be read: {error.strerror}; see to its permissions"
+            continue
         if path is None:
             troubles[student] = f"no {topic}.ipynb in {place.relative_to(folder)}: ask for the file"
             continue
-        content = handed_in(path)
         stamp, digest = (hashlib.sha256(part + content).hexdigest() for part in (judges, b""))
         found.append(Submission(student, path, stamp, path.stem != topic, digest))
     return found
@@ -133,12 +138,35 @@ def noted(submission: Submission) -> str:
     path = submission.path.parent / "timestamp.txt"
     if path.is_symlink() or not path.is_file():
         return ""
-    with open(path, encoding="utf-8", errors="replace") as note:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as note:
         return note.read(100)
+    return ""
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One grader at a time in a course: two would do the work twice. The lock ends with its owner, in whatever way."""
+    lock = FileLock(folder / ".autograder" / "lock")
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CourseError(f"another grader is at work in {folder}: wait until it is done, or end it") from None
+    except OSError as error:
+        raise CourseError(f"cannot write {lock.lock_file}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def run(batch: Batch, submissions: list[Submission], force: bool = False) -> None:
     """Grade what has not been graded; troubles are collected in the batch, never raised by a submission."""
+    with alone(batch.folder):
+        _run(batch, submissions, force)
+
+
+def _run(batch: Batch, submissions: list[Submission], force: bool) -> None:
     known = {} if force else batch.journal.latest()
     todo = [one for one in submissions if known.get(one.student, {}).get("stamp") != one.stamp]
     with Writer(batch.url, batch.topic) as writer:
@@ -171,7 +199,10 @@ def keep(writer: Writer, batch: Batch, submission: Submission, result: Result | 
 
 
 def as_job(batch: Batch, submission: Submission, released: str) -> Job:
-    text = decoded(handed_in(submission.path))
+    """What a worker needs of a submission; a file that has gone since it was found reads as empty."""
+    text = ""
+    with contextlib.suppress(OSError):
+        text = decoded(handed_in(submission.path))
     key = student_key(batch.secret, batch.topic, submission.student)
     return Job(batch.topic, submission.student, text, released, key, batch.cage, batch.patience)
 
@@ -207,7 +238,9 @@ def on_pool(
     batch: Batch, todo: list[Submission], released: str, workers: int, ahead: int
 ) -> Generator[Outcome, None, Left]:
     """Local processes; yields results. Returns what was in work when a process died, and what was not yet begun."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload(["torch", jobs.__name__])  # imported once, not by each worker
     queue, running = deque(todo), {}
     with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
         try:
@@ -238,12 +271,17 @@ def result_of(future: Future) -> Result | Exception:
 def start_worker() -> None:
     """In a worker: one thread; Ctrl-C is for the owner of the batch; known mistakes may divide by zero in silence."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # when the owner is killed, nobody is left behind
-        cage.die_with_parent()
+    threading.Thread(target=end_with_owner, daemon=True).start()
     warnings.simplefilter("ignore")
     import torch
 
     torch.set_num_threads(1)
+
+
+def end_with_owner() -> None:
+    """Wait for the end of the batch's owner: when it is killed, nobody is left behind."""
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def on_dask(batch: Batch, todo: Iterable[Submission], released: str) -> Iterator[Outcome]:
@@ -262,13 +300,18 @@ def on_dask(batch: Batch, todo: Iterable[Submission], released: str) -> Iterator
         except OSError:
             told = f"the Dask scheduler at {batch.scheduler} has no workers"
             raise CourseError(f"{told}: start some with `dask worker {batch.scheduler}`") from None
-        futures = {
-            client.submit(jobs.grade_in_thread, as_job(batch, one, released), pure=False, retries=MOST_DEATHS): one
-            for one in todo
-        }
-        for future in as_completed(futures):
+        queue, running, completed = deque(todo), {}, as_completed()
+        while queue or running:
+            most = 2 * max(sum(client.nthreads().values()), 1)  # a whole class at once would fill their memory
+            while queue and len(running) < most:
+                job = as_job(batch, queue[0], released)
+                future = client.submit(jobs.grade_in_thread, job, pure=False, retries=MOST_DEATHS)
+                running[future] = queue.popleft()
+                completed.add(future)
+            future = next(completed)
             try:
-                yield futures[future], future.result()
+                result = future.result()
             except Exception as error:
-                yield futures[future], error
+                result = error
+            yield running.pop(future), result
             future.release()

@@ -12,16 +12,16 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autograder.exercise import Exercise, find
+from autograder.exercise import Exercise, files_of, find
 from autograder.grading import cage
 from autograder.grading.channel import Broken, Channel
 from autograder.grading.memory import MemoryWatch
+from autograder.grading.scratch import Scratch
 from autograder.judging import Facet, Verdict, award, question
 from autograder.probing import PATIENCE, Reply
 from autograder.seeds import case_seed
@@ -74,18 +74,18 @@ class Examined:
 
 
 class Template:
-    """A template process of one topic; `start` forks a session from it. Ended with `close` or with its owner."""
+    """A template process; `start` forks a session from it. Ended with `close` or with its owner."""
 
-    def __init__(self, topic: str, kind: str):
-        self.topic, self.kind = topic, kind
+    def __init__(self, kind: str):
+        self.kind = kind
         self.process: subprocess.Popen | None = None
         self.watch: MemoryWatch | None = None
 
     def open(self) -> None:
         """Start the process and wait until its libraries are imported: `Broken` when it does not come up."""
-        self.folder = tempfile.mkdtemp(prefix="autograder-")
-        self.log = open(Path(self.folder) / "log", "w+")  # noqa: SIM115  (closed with the template)
-        library = library_without(self.topic, Path(self.folder))
+        self.scratch = Scratch()
+        self.log = open(self.scratch.path / "log", "w+")  # noqa: SIM115  (closed with the template)
+        library = ground_floor(self.scratch.path)
         here, there = Channel.pair()
         command = [
             sys.executable,
@@ -169,7 +169,7 @@ class Template:
             self.process.kill()
             self.process.wait()
             self.log.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.scratch.close()
             self.process = None
 
 
@@ -273,7 +273,7 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def library_without(topic: str, folder: Path) -> Path:
+def ground_floor(folder: Path) -> Path:
     """A copy of ml_course with the ground floor alone: in the cage the modules with the answers are not there."""
     import ml_course
 
@@ -281,9 +281,11 @@ def library_without(topic: str, folder: Path) -> Path:
     target.mkdir(parents=True)
     source = Path(ml_course.__file__).parent
     for name in ("__init__", *LIBRARY_PARTS):
-        if (source / f"{name}.py").is_file():
-            shutil.copy(source / f"{name}.py", target / f"{name}.py")
-    for path in (folder, target.parent, target):
+        for path in filter(Path.is_file, files_of(source / name)):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)
+    for path in (folder, target.parent, *target.rglob("")):
         path.chmod(0o755)
     return target.parent
 
@@ -291,8 +293,8 @@ def library_without(topic: str, folder: Path) -> Path:
 class Examiner:
     """Examines one submission after another with the same template."""
 
-    def __init__(self, topic: str, kind: str):
-        self.topic, self.template = topic, Template(topic, kind)
+    def __init__(self, kind: str):
+        self.template = Template(kind)
 
     def close(self) -> None:
         self.template.close()

@@ -39,7 +39,10 @@ class Writer:
         found = self.db.query(Assignment).filter(Assignment.name == assignment).one_or_none()
         if found is None:
             raise CourseError(f"{assignment} is not in the gradebook: run `autograder release {assignment}` first")
-        self.assignment = found
+        # Kept here as names, as every commit makes the database session forget what it has read.
+        self.assignment_id = found.id
+        self.graded = {source.id: {cell.id: cell.name for cell in source.grade_cells} for source in found.notebooks}
+        self.answers = {source.id: {cell.id: cell.name for cell in source.solution_cells} for source in found.notebooks}
 
     def __enter__(self) -> Writer:
         return self
@@ -61,13 +64,14 @@ class Writer:
             submission = self.submission(student)
             submission.timestamp = timestamp
             for notebook in submission.notebooks:
+                graded, answers = self.graded[notebook.notebook_id], self.answers[notebook.notebook_id]
                 for grade in notebook.grades:
-                    grade.auto_score = points.get(grade.name, 0.0)
+                    grade.auto_score = points.get(graded[grade.cell_id], 0.0)
                     grade.needs_manual_grade = grade.manual_score is not None
                 for comment in notebook.comments:
-                    comment.auto_comment = NO_RESPONSE if comment.name in empty else None
+                    comment.auto_comment = NO_RESPONSE if answers[comment.cell_id] in empty else None
             self.db.flush()
-            late = submission.total_seconds_late
+            late = submission.total_seconds_late if timestamp else 0
             for notebook in submission.notebooks:
                 taken = penalty(student, notebook.score, late) if penalty and late > 0 else None
                 notebook.late_submission_penalty = None if taken is None else min(max(taken, 0), notebook.score)
@@ -84,25 +88,23 @@ class Writer:
 
     def submission(self, student: str) -> SubmittedAssignment:
         """The student's submission, made with all its grades and comments where there is none yet; not committed."""
-        found = (
-            self.db.query(SubmittedAssignment)
-            .filter(SubmittedAssignment.assignment_id == self.assignment.id, SubmittedAssignment.student_id == student)
-            .one_or_none()
-        )
-        if found is not None:
+        if found := self.submitted().filter(SubmittedAssignment.student_id == student).one_or_none():
             return found
         if self.db.get(Student, student) is None:
             self.db.add(Student(id=student))
             self.db.flush()
-        made = SubmittedAssignment(assignment_id=self.assignment.id, student_id=student)
+        made = SubmittedAssignment(assignment_id=self.assignment_id, student_id=student)
+        for source, graded in self.graded.items():
+            notebook = SubmittedNotebook(notebook_id=source)
+            notebook.grades = [Grade(cell_id=cell) for cell in graded]
+            notebook.comments = [Comment(cell_id=cell) for cell in self.answers[source]]
+            made.notebooks.append(notebook)
         self.db.add(made)
-        for source in self.assignment.notebooks:
-            notebook = SubmittedNotebook(notebook_id=source.id, assignment=made)
-            self.db.add(notebook)
-            self.db.add_all(Grade(cell_id=cell.id, notebook=notebook) for cell in source.grade_cells)
-            self.db.add_all(Comment(cell_id=cell.id, notebook=notebook) for cell in source.solution_cells)
-        self.db.flush()
         return made
+
+    def submitted(self) -> Any:
+        """A query for the submissions of this assignment."""
+        return self.db.query(SubmittedAssignment).filter(SubmittedAssignment.assignment_id == self.assignment_id)
 
     def written(self) -> dict[str, dict[str, float | None]]:
         """Automatic points of every submission as the gradebook has them, by student and graded cell."""
@@ -123,7 +125,7 @@ class Writer:
             .join(SubmittedNotebook, SubmittedNotebook.assignment_id == SubmittedAssignment.id)
             .join(Grade, Grade.notebook_id == SubmittedNotebook.id)
             .join(GradeCell, GradeCell.id == Grade.cell_id)
-            .filter(SubmittedAssignment.assignment_id == self.assignment.id)
+            .filter(SubmittedAssignment.assignment_id == self.assignment_id)
         )
         found: dict[str, dict[str, float | None]] = {}
         with clear_errors(self.url):
@@ -133,17 +135,12 @@ class Writer:
 
     def scores(self) -> dict[str, float]:
         """Points of every student who handed in, manual ones included."""
-        asked = self.db.query(SubmittedAssignment).filter(SubmittedAssignment.assignment_id == self.assignment.id)
         with clear_errors(self.url):
-            return {found.student_id: found.score for found in asked}
+            return {found.student_id: found.score for found in self.submitted()}
 
     def score(self, student: str) -> float | None:
         """Points as the gradebook has them, manual ones included; `None` for a student without a submission."""
-        found = (
-            self.db.query(SubmittedAssignment)
-            .filter(SubmittedAssignment.assignment_id == self.assignment.id, SubmittedAssignment.student_id == student)
-            .one_or_none()
-        )
+        found = self.submitted().filter(SubmittedAssignment.student_id == student).one_or_none()
         return None if found is None else found.score
 
 

@@ -7,8 +7,9 @@ import multiprocessing.util
 import threading
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import nbformat
@@ -60,9 +61,9 @@ class Result:
 
 
 @cache
-def examiner(topic: str, kind: str) -> Examiner:
-    """This process's examiner of a topic; its template lives as long as the process."""
-    made = Examiner(topic, kind)
+def examiner(kind: str) -> Examiner:
+    """This process's examiner; its template lives as long as the process."""
+    made = Examiner(kind)
     multiprocessing.util.Finalize(None, made.close, exitpriority=1)  # a worker of a pool ends without `atexit`
     return made
 
@@ -70,18 +71,23 @@ def examiner(topic: str, kind: str) -> Examiner:
 def grade(job: Job, examine: Callable[[list, bytes, Patience], Examined] | None = None) -> Result:
     """Mend, examine and write up one submission."""
     began = time.monotonic()
-    released = nbformat.reads(job.released, as_version=4)
     try:
-        mended = mend(job.submitted, released, job.topic)
+        mended = mend(job.submitted, parsed(job.released), job.topic)
     except Unreadable as error:
-        return unreadable(job, released, str(error))
-    examined = (examine or examiner(job.topic, job.cage).examine)(mended.cells, job.key, job.patience)
+        return unreadable(job, str(error))
+    examined = (examine or examiner(job.cage).examine)(mended.cells, job.key, job.patience)
     verdicts = [examined.verdicts[name].as_dict() for name in load(job.topic)]
     write_up(mended, examined, verdicts)
     seconds = round(time.monotonic() - began, 3)
     text = nbformat.writes(mended.notebook, version=4) + "\n"
     notes = [*mended.notes, *faults(mended, examined)]
     return Result(job.topic, job.student, verdicts, text, notes, mended.tampering, "", seconds)
+
+
+@lru_cache(maxsize=4)
+def parsed(released: str) -> NotebookNode:
+    """A released notebook, to be read and not changed."""
+    return nbformat.reads(released, as_version=4)
 
 
 def grade_in_thread(job: Job) -> Result:
@@ -93,8 +99,9 @@ def grade_in_thread(job: Job) -> Result:
         return grade(job)
 
 
-def unreadable(job: Job, released: NotebookNode, reason: str) -> Result:
+def unreadable(job: Job, reason: str) -> Result:
     """No points for what cannot be opened; the feedback says so."""
+    released = deepcopy(parsed(job.released))
     told = f"**This submission could not be read as a notebook: {reason}.** Please hand the file in again."
     released.cells.insert(0, nbformat.v4.new_markdown_cell(told, id="unreadable-note"))
     verdicts = [refused(name, f"the submission could not be read: {reason}").as_dict() for name in load(job.topic)]
@@ -123,7 +130,7 @@ def show_verdicts(notebook: NotebookNode, verdicts: list[dict[str, Any]]) -> Non
         verdict = by_id.get(cell.metadata.get("nbgrader", {}).get("grade_id"))
         if verdict:
             data = {"text/plain": amount(verdict["points"]), "text/html": as_html(restored(verdict))}
-            cell.outputs = [nbformat.v4.new_output("execute_result", {**data, VERDICT_TYPE: verdict})]
+            cell.outputs = [output("execute_result", {**data, VERDICT_TYPE: verdict})]
 
 
 def restored(verdict: dict[str, Any]) -> Verdict:
@@ -136,19 +143,25 @@ def restored(verdict: dict[str, Any]) -> Verdict:
 def as_outputs(told: dict[str, Any]) -> list[NotebookNode]:
     """A session's outputs as a notebook's: text and pictures, never HTML or scripts of a student's."""
     outputs = [
-        nbformat.v4.new_output("stream", name=name, text=told[name]) for name in ("stdout", "stderr") if told[name]
+        NotebookNode(output_type="stream", name=name, text=told[name]) for name in ("stdout", "stderr") if told[name]
     ]
-    outputs += [nbformat.v4.new_output("display_data", data) for data in told["shown"] if data]
+    outputs += [output("display_data", data) for data in told["shown"] if data]
     if told["value"]:
-        outputs.append(nbformat.v4.new_output("execute_result", {"text/plain": told["value"]}))
+        outputs.append(output("execute_result", {"text/plain": told["value"]}))
     if told["error"]:
         name, _, message = told["error"].partition(": ")
         outputs.append(error_output(name, message))
     return outputs
 
 
+def output(kind: str, data: dict[str, Any]) -> NotebookNode:
+    """As `nbformat.v4.new_output` makes it, which looks at the schema each time; the whole is checked when written."""
+    made = NotebookNode(output_type=kind, data=NotebookNode(data), metadata=NotebookNode())
+    return NotebookNode(made, execution_count=None) if kind == "execute_result" else made
+
+
 def error_output(name: str, message: str) -> NotebookNode:
-    return nbformat.v4.new_output("error", ename=name, evalue=message, traceback=[f"{name}: {message}"])
+    return NotebookNode(output_type="error", ename=name, evalue=message, traceback=[f"{name}: {message}"])
 
 
 def faults(mended: Mended, examined: Examined) -> list[str]:

@@ -7,7 +7,7 @@ import threading
 
 import psutil
 
-EVERY = 0.2  # seconds between two looks; most submissions are done before the first
+EVERY = 0.4  # seconds between two looks; most submissions are done before the first
 
 
 class MemoryWatch(threading.Thread):

@@ -79,7 +79,7 @@ def read(text: str) -> NotebookNode:
             length += len(tidy[-1].source)
             if length > LONGEST_TEXT:
                 break
-    return nbformat.v4.new_notebook(cells=tidy)
+    return NotebookNode(cells=tidy, metadata=NotebookNode(), nbformat=4, nbformat_minor=5)
 
 
 def tidied(raw: dict[str, Any]) -> NotebookNode:
@@ -90,12 +90,17 @@ def tidied(raw: dict[str, Any]) -> NotebookNode:
     source = whole(source[:LONGEST_CELL]) if isinstance(source, str) else ""
     kind = raw.get("cell_type") if raw.get("cell_type") in ("code", "markdown", "raw") else "raw"
     marks = raw.get("metadata", {}).get("nbgrader", {}) if isinstance(raw.get("metadata"), dict) else {}
-    cell = getattr(nbformat.v4, f"new_{kind}_cell")(source)
-    cell.metadata.nbgrader = NotebookNode()
+    kept = NotebookNode()
     for key in MARKS:
         if isinstance(marks, dict) and type(marks.get(key)) in (str, int, float, bool):
-            cell.metadata.nbgrader[key] = whole(marks[key][:100]) if type(marks[key]) is str else marks[key]
-    return cell
+            kept[key] = whole(marks[key][:100]) if type(marks[key]) is str else marks[key]
+    return new_cell(kind, source, kept)
+
+
+def new_cell(kind: str, source: str, marks: NotebookNode | None = None) -> NotebookNode:
+    """A cell in nbformat 4.5, as `nbformat.v4.new_code_cell` makes it but without a look at the schema each time."""
+    cell = NotebookNode(cell_type=kind, id="", source=source, metadata=NotebookNode(nbgrader=marks or NotebookNode()))
+    return NotebookNode(cell, outputs=[], execution_count=None) if kind == "code" else cell
 
 
 def mend(text: str, released: NotebookNode, topic: str) -> Mended:
@@ -146,8 +151,7 @@ def find_answers(
         report.notes.append(f"{name}: no cell defines it")
     elif chosen.cell_type != "code":
         report.notes.append(f"{name}: its cell was of type {chosen.cell_type}, taken as code")
-        replacement = nbformat.v4.new_code_cell(chosen.source)
-        replacement.metadata.nbgrader = chosen.metadata.nbgrader
+        replacement = new_cell("code", chosen.source, marks(chosen))
         cells[[cell is chosen for cell in cells].index(True)] = replacement
         chosen = replacement
     for cell in written:

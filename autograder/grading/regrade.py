@@ -6,6 +6,7 @@ the student's who handed in another file since. Scores and comments that people 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from autograder import course
 from autograder.grading import batch
 from autograder.grading.gradebook import Writer
+from autograder.grading.journal import write_whole
 
 NO_FACET = {"points": 0, "max_points": 0, "complaint": ""}
 
@@ -72,18 +74,36 @@ def regrade(folder: Path, topic: str, options: course.Options | None = None, dry
     options = options or course.Options()
     work = course.prepare(folder, topic, options)
     found = batch.find_submissions(work.folder, topic, work.troubles)
-    before = work.journal.latest()
     if dry:
+        before = work.journal.latest()
         after, troubles = examined(work, found), work.troubles
     else:
+        with batch.alone(work.folder):  # here already, as what was before is noted
+            before = noted_before(work)
         troubles = course.grade(folder, topic, replace(options, force=True, students=())).troubles
         after = {name: entry for name, entry in work.journal.latest().items() if entry != before.get(name)}
+        baseline(work).unlink(missing_ok=True)
     with Writer(work.url, topic) as gradebook:
         by_hand = gradebook.by_hand()
     outcome = Regraded(topic, dry, [one.student for one in found], troubles=troubles)
     for submission in found:
         compare(outcome, submission, before.get(submission.student), after.get(submission.student), by_hand)
     return outcome
+
+
+def baseline(work: batch.Batch) -> Path:
+    """Where the verdicts of before are kept while a regrade is under way."""
+    return work.journal.path.with_suffix(".before.json")
+
+
+def noted_before(work: batch.Batch) -> dict[str, dict[str, Any]]:
+    """The verdicts of before: those a regrade noted that was stopped on its way, or else the journal's."""
+    path = baseline(work)
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    before = work.journal.latest()
+    write_whole(path, json.dumps(before, ensure_ascii=False))
+    return before
 
 
 def examined(work: batch.Batch, found: list[batch.Submission]) -> dict[str, dict[str, Any]]:

@@ -38,6 +38,7 @@ def main() -> None:
             importlib.import_module(name)
     session.keep_to_one_thread()
     shell = make_shell()
+    session.rehearse(shell)
     hide_autograder()
     session.freeze()
     orders.send(pack({"ready": True}))

@@ -41,7 +41,7 @@ EXAMINE = """
 import json, sys
 from autograder.grading.examiner import Cell, Examiner
 probes, kind = json.loads(sys.argv[1]), sys.argv[2]
-examiner = Examiner("attention", kind)
+examiner = Examiner(kind)
 found = examiner.examine([Cell(source) for source in probes.values()], b"key")
 examiner.close()
 told = {name: found.outputs.get(n, {}).get("stdout", "").strip() for n, name in enumerate(probes)}
@@ -120,7 +120,7 @@ def test_no_variable_and_no_secret_reaches_the_student(tmp_path, monkeypatch):
     monkeypatch.setenv("CANARY", "sings")
     (tmp_path / SECRET).write_text("00" * 32)
     monkeypatch.chdir(tmp_path)
-    examiner = Examiner("attention", cage.offered() or "none")
+    examiner = Examiner(cage.offered() or "none")
     try:
         source = "import os; print(dict(os.environ)); print(open('/proc/self/environ').read())"
         found = examiner.examine([Cell(source)], b"key")
@@ -134,7 +134,7 @@ import sys
 
 from autograder.grading.examiner import Cell, Examiner
 
-Examiner("attention", sys.argv[1]).examine([Cell("while True: pass")], b"key")
+Examiner(sys.argv[1]).examine([Cell("while True: pass")], b"key")
 """
 
 

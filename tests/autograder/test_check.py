@@ -10,7 +10,7 @@ from autograder.checking import VERDICT_TYPE, as_html, as_text
 from autograder.errors import CourseError
 from autograder.exercise import Exercise, load, topics
 from autograder.judging import Facet, Verdict
-from autograder.seeds import case_seed, make_secret, read_secret, student_key
+from autograder.seeds import SETS, case_seed, make_secret, read_secret, student_key
 
 WRONG = Verdict(
     "toy.f",
@@ -76,8 +76,11 @@ def test_a_notebook_gets_a_table_and_nbgrader_a_number():
 def test_official_cases_differ_by_student_and_never_change(tmp_path):
     make_secret(tmp_path)
     secret = read_secret(tmp_path)
-    hers, his = (case_seed("a.b", student_key(secret, "a", student)) for student in ("ada", "boris"))
-    assert len({hers, his, case_seed("a.b"), case_seed("a.c", student_key(secret, "a", "ada"))}) == 4
+    hers = case_seed("a.b", student_key(secret, "a", "ada"))
+    everybody = {case_seed("a.b", student_key(secret, "a", f"student {number}")) for number in range(1000)}
+    assert len(everybody) == SETS and hers in everybody and case_seed("a.b") not in everybody
+    others = {case_seed("a.c", student_key(secret, "a", "ada")), case_seed("a.b", student_key(secret, "b", "ada"))}
+    assert len(others - everybody) == 2
     assert hers == case_seed("a.b", student_key(read_secret(tmp_path), "a", "ada"))
 
 

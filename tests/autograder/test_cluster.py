@@ -114,6 +114,34 @@ def test_two_workers_give_the_same_grades_as_this_machine(ungraded, graded_once,
     assert set(small_class.lines_per_student(ungraded).values()) == {1}
 
 
+def test_a_worker_that_is_killed_on_the_way_costs_nothing(ungraded, graded_once, dask, scheduler):
+    """Its submission goes to the other one; nobody is graded twice or lost."""
+    from distributed import Client
+
+    words = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", tempfile.gettempdir())
+    doomed = dask("worker", scheduler, "--name", "doomed", *words)
+    with Client(scheduler, timeout=60) as client:
+        while not any(worker["name"] == "doomed" for worker in client.scheduler_info()["workers"].values()):
+            time.sleep(0.1)
+        others = [
+            address for address, worker in client.scheduler_info()["workers"].items() if worker["name"] != "doomed"
+        ]
+        client.retire_workers(others)  # all begin with the one that will be killed
+    asked = small_class.command("grade", TOPIC, "--course", ungraded, "--no-feedback", "--dask", scheduler)
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    grading = subprocess.Popen(asked, env=small_class.environment(), cwd=ROOT, **pipes)
+    end = time.monotonic() + 120
+    while len(small_class.journal(ungraded)) < 2 and grading.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    doomed.kill()
+    dask("worker", scheduler, *words)
+    _, error = grading.communicate(timeout=300)
+    assert grading.returncode == 2 and "viktor: unreadable" in error and "Traceback" not in error, error
+    assert small_class.verdicts(ungraded) == small_class.verdicts(graded_once)
+    assert set(small_class.lines_per_student(ungraded).values()) == {1}
+
+
 def test_a_worker_with_threads_takes_one_submission_at_a_time(monkeypatch):
     """A template, its clocks and its channel have one owner."""
     from concurrent.futures import ThreadPoolExecutor

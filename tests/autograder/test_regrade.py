@@ -61,6 +61,31 @@ def test_a_changed_file_and_points_by_hand_are_said():
     assert "the 1.5 points given by hand stand" in outcome.table()
 
 
+def test_a_regrade_that_was_stopped_tells_everything_when_it_is_run_again(graded, monkeypatch):
+    """Whoever moved before the stop is told too: what was before is kept until the regrade is done."""
+    work = course.prepare(graded, TOPIC, course.Options(cage="none"))
+    journal = work.journal
+    worse = {name: dict(entry) for name, entry in journal.latest().items() if name in ("ada", "boris")}
+    for changed in worse.values():
+        changed["verdicts"] = [
+            {**one, "points": 0, "facets": [{**f, "points": 0} for f in one["facets"]]} for one in changed["verdicts"]
+        ]
+    stops = iter(["ada", KeyboardInterrupt, "boris"])
+
+    def grade(folder, topic, options):
+        for name in stops:
+            if name is KeyboardInterrupt:
+                raise KeyboardInterrupt
+            journal.append(worse[name])
+        return course.Outcome(topic, 0, [])
+
+    monkeypatch.setattr(course, "grade", grade)
+    with pytest.raises(KeyboardInterrupt):
+        regrade.regrade(graded, TOPIC)
+    assert set(regrade.regrade(graded, TOPIC).moves) == {"ada", "boris"}
+    assert set(regrade.regrade(graded, TOPIC).moves) == set(), "what was before is now what is"
+
+
 def test_nobody_moves(graded, monkeypatch, capsys):
     """Examined again with the same outcome; who was never graded, or cannot be now, is named."""
     known = small_class.verdicts(graded)

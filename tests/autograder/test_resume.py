@@ -3,10 +3,12 @@
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import pytest
 import small_class
 from small_class import TOPIC
 
+from autograder import course
 from autograder.cli import main
+from autograder.grading import batch, scratch
 from autograder.grading.journal import Journal
 
 pytestmark = [
@@ -80,6 +84,11 @@ def alive(them):
     return [process for process, told in them.items() if process in now and now[process][1:] == told]
 
 
+def is_worker(command, process):
+    """A judge's process: a child of the fork server, and not that server itself."""
+    return "forkserver" in command and "forkserver" in processes()[processes()[process][0]][2]
+
+
 def test_killed_in_the_middle(ungraded, graded_once):
     grading = start(ungraded)
     wait_until(lambda: len(small_class.journal(ungraded)) >= 2 or grading.poll() is not None)
@@ -97,7 +106,7 @@ def test_killed_in_the_middle(ungraded, graded_once):
 def test_a_killed_worker_costs_nothing(ungraded, graded_once):
     grading = start(ungraded)
     wait_until(lambda: len(small_class.journal(ungraded)) >= 1 or grading.poll() is not None)
-    workers = [process for process, (_, command) in descendants(grading.pid).items() if "spawn_main" in command]
+    workers = [process for process, (_, command) in descendants(grading.pid).items() if is_worker(command, process)]
     for process in workers:
         os.kill(process, signal.SIGKILL)
     assert workers and len(small_class.journal(ungraded)) < len(EVERYBODY)
@@ -126,6 +135,85 @@ def test_a_full_disk(ungraded, graded_once):
     assert 0 < len(small_class.journal(ungraded)) < len(EVERYBODY)
     finish(ungraded)
     as_if_nothing_had_happened(ungraded, graded_once)
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="no `unshare` to mount a small disk of our own with")
+def test_a_disk_that_is_really_full(released_once, graded_once, tmp_path):
+    """A small file system, seen by this grader alone, fills in the middle; with more room the same command goes on."""
+    place, size = tmp_path / "small", sum(path.stat().st_size for path in released_once.rglob("*") if path.is_file())
+    place.mkdir()
+    grade = f"{sys.executable} -m autograder grade {TOPIC} --course {place}/course --workers 1 --no-feedback --unsafe"
+    script = f"""
+        mount -t tmpfs -o size={size // 1024 + 200}k tmpfs {place} && cp -a {released_once} {place}/course || exit 9
+        {grade}; echo "first $?"; wc -l {place}/course/.autograder/{TOPIC}.jsonl
+        mount -o remount,size=64m {place}; {grade}; echo "second $?"; cp -a {place}/course {tmp_path}/after
+    """
+    asked = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    done = subprocess.run(asked, env=small_class.environment(), cwd=small_class.ROOT, capture_output=True, text=True)
+    if done.returncode == 9 or "unshare" in done.stderr:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr[:200]}")
+    assert "first 2" in done.stdout and "second 2" in done.stdout, done.stdout + done.stderr
+    assert "cannot write" in done.stderr or "disk is full" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    as_if_nothing_had_happened(tmp_path / "after", graded_once)
+
+
+def test_a_second_grader_is_one_line_and_goes_on_when_the_first_has_ended(ungraded, graded_once, capsys):
+    arguments = ["grade", TOPIC, "--course", str(ungraded), "--no-feedback"]
+    hold = "import sys; from autograder.grading.batch import alone; from pathlib import Path\n"
+    hold += "with alone(Path(sys.argv[1])): print(flush=True); input()"
+    first = subprocess.Popen(
+        [sys.executable, "-c", hold, ungraded],
+        env=small_class.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    first.stdout.readline()
+    assert main(arguments) == 2
+    told = f"autograder: another grader is at work in {ungraded}: wait until it is done, or end it"
+    assert capsys.readouterr().err.strip() == told and not small_class.journal(ungraded)
+    first.kill()
+    first.communicate()
+    assert main(arguments) == 2 and "viktor: unreadable" in capsys.readouterr().err
+    as_if_nothing_had_happened(ungraded, graded_once)
+
+
+def test_a_file_that_cannot_be_read_costs_nobody_else(graded, monkeypatch):
+    read = batch.handed_in
+
+    def handed_in(path):
+        if path.parts[-3] == "boris":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(batch, "handed_in", handed_in)
+    troubles = {}
+    found = batch.find_submissions(graded, TOPIC, troubles)
+    assert {one.student for one in found} == EVERYBODY - {"boris"}
+    told = f"submitted/boris/{TOPIC} cannot be read: Permission denied; see to its permissions"
+    assert troubles == {"boris": told}
+    gone = batch.Submission("boris", graded / "submitted" / "boris" / TOPIC / "x.ipynb", "")
+    work = course.prepare(graded, TOPIC, course.Options(cage="none"))
+    assert batch.as_job(work, gone, "").submitted == ""
+
+
+def test_what_a_killed_grader_left_in_the_temporary_folder_goes_with_the_next(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    owner = "from autograder.grading.scratch import Scratch; s = Scratch(); print(s.path, flush=True); input()"
+    asked = [sys.executable, "-c", owner]
+    where = {**small_class.environment(), "TMPDIR": str(tmp_path)}
+    killed = subprocess.Popen(asked, env=where, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    left = Path(killed.stdout.readline().strip())
+    (tmp_path / "autograder-of-somebody").mkdir()
+    living = scratch.Scratch()
+    assert left.is_dir() and living.path.is_dir(), "both are in use"
+    killed.kill()
+    killed.communicate()
+    assert left.is_dir()
+    scratch.Scratch().close()
+    assert not left.exists() and living.path.is_dir()
+    living.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["autograder-of-somebody"]
 
 
 def forget(place):
@@ -173,8 +261,6 @@ def test_a_torn_line_is_one_submission_to_grade_again(tmp_path):
 @pytest.mark.parametrize("left", [0, 3])
 def test_a_submission_that_kills_its_grader_is_left_out_and_costs_nobody_else(monkeypatch, left):
     """Whoever was in work beside it, or had not begun, is graded; twice dead alone, it is for a person to see."""
-    from autograder.grading import batch
-
     pools = []
 
     def on_pool(work, todo, released, workers, ahead):
