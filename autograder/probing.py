@@ -6,15 +6,19 @@ This module and `wire` are all of the autograder that a student's process needs;
 from __future__ import annotations
 
 import contextlib
+import cProfile
 import linecache
 import random
+import re
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -125,62 +129,64 @@ def own_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def watching(forbidden: list[str], topic: str, called: set[str]) -> Iterator[None]:
-    """Note in `called` which forbidden functions run, by their own name, however they were reached.
+    """Note in `called` which forbidden functions ran, by their own name, however they were reached.
 
-    A profiler sees calls of Python and C functions under any alias; a torch function mode sees what goes through
-    `torch.ops`. Both live in the student's process, so they are a tripwire, not a wall.
+    Python's own profiler counts calls of Python and C functions under any alias; a torch function mode sees what C
+    code calls and what goes through `torch.ops`. Both live in the student's process: a tripwire, not a wall.
     """
-    names = set(forbidden)
+    profiles: list[cProfile.Profile] = []
 
-    seen: set[str | CodeType] = set()  # looked at once; there are thousands of calls
+    def begin(*_: Any) -> None:
+        profiles.append(cProfile.Profile(subcalls=False))
+        with contextlib.suppress(ValueError):  # from Python 3.12 on one profiler sees all threads, and is the only one
+            profiles[-1].enable()
 
-    def note(name: str) -> None:
-        if name not in seen:
-            seen.add(name)
-            called.update(names & {part.removeprefix("special_").strip("_") for part in name.split(".")})
-
-    def profiler(frame: Any, event: str, argument: Any) -> None:
-        if event == "call":
-            if frame.f_code in seen:
-                return
-            seen.add(frame.f_code)
-            module = frame.f_globals.get("__name__") or ""
-            if module.split(".")[0] in WATCHED_PACKAGES:
-                if names:
-                    note(frame.f_code.co_qualname)
-                if module == f"ml_course.{topic}" or module.startswith(f"ml_course.{topic}."):
-                    called.add(f"ml_course.{topic}")
-                elif module.startswith("torch.jit") and names:
-                    called.add("torch.jit")
-        elif event == "c_call":
-            name = argument.__qualname__
-            if name in ("setprofile", "settrace"):
-                if frame.f_code.co_filename != __file__:
-                    called.add(f"sys.{name}")
-            elif names:
-                note(name)
-
-    stack = contextlib.ExitStack()
-    if names and "torch" in sys.modules:
-        stack.enter_context(_function_mode(note))
-    previous, in_threads = sys.getprofile(), threading.getprofile()
-    with stack:
-        threading.setprofile(profiler)
-        sys.setprofile(profiler)
+    names, seen, before, in_threads = frozenset(forbidden), set(), sys.getprofile(), threading.getprofile()
+    with _function_mode(seen) if names and "torch" in sys.modules else contextlib.nullcontext():
+        threading.setprofile(begin)
+        sys.setprofile(None)
+        begin()
         try:
             yield
         finally:
-            sys.setprofile(previous)
+            profiles[0].disable()
             threading.setprofile(in_threads)
+            sys.setprofile(before)
+    for function in seen:
+        called.update(named(getattr(function, "__name__", str(function)).split("."), names))
+    for profile in profiles:
+        for entry in profile.getstats():
+            called.update(noted(entry.code, names, topic))
 
 
-def _function_mode(note: Callable[[str], None]) -> contextlib.AbstractContextManager:
+@cache
+def noted(code: CodeType | str, names: frozenset[str], topic: str) -> set[str]:
+    """What is forbidden about a function that ran: a Python function's code, or a C function's description."""
+    if isinstance(code, str):  # such as <built-in method torch.softmax>
+        words = set(re.findall(r"\w+", code))
+        return named(words, names) | {f"sys.{word}" for word in words & {"setprofile", "settrace"}}
+    path = Path(code.co_filename).with_suffix("").parts
+    found = named(code.co_qualname.split("."), names) if WATCHED_PACKAGES.intersection(path) else set()
+    steps = set(pairwise(path))
+    if ("ml_course", topic) in steps:
+        found.add(f"ml_course.{topic}")
+    if ("torch", "jit") in steps and names:
+        found.add("torch.jit")
+    return found
+
+
+def named(words: Iterable[str], names: frozenset[str]) -> set[str]:
+    """Those of the names that are among the words, as torch's own variants write them."""
+    return {word.removeprefix("special_").strip("_") for word in words} & names
+
+
+def _function_mode(seen: set[Callable]) -> contextlib.AbstractContextManager:
     from torch.overrides import TorchFunctionMode
 
     class Watch(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
-            note(getattr(function, "__name__", str(function)))
-            return function(*args, **(kwargs or {}))
+            seen.add(function)
+            return function(*args, **kwargs) if kwargs else function(*args)
 
     return Watch()
 

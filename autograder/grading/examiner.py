@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from autograder.wire import pack, plain, unpack
 GRACE = 3.0  # seconds beyond a limit before a session that does not answer is ended
 START_SECONDS = 120.0
 TOGETHER = 3  # times one process's memory, all processes of a session together
-MODULES = ("numpy", "torch", "torch.nn.functional", "einops", "scipy.special", "matplotlib.pyplot")
 LIBRARY_PARTS = ("data", "plots", "training", "text")  # ground floor that every homework may use
 
 
@@ -74,10 +74,10 @@ class Examined:
 
 
 class Template:
-    """A template process; `start` forks a session from it. Ended with `close` or with its owner."""
+    """A process with some modules imported; `start` forks a session from it. Ended with `close` or with its owner."""
 
-    def __init__(self, kind: str):
-        self.kind = kind
+    def __init__(self, kind: str, modules: Sequence[str] = ()):
+        self.kind, self.modules = kind, modules
         self.process: subprocess.Popen | None = None
         self.watch: MemoryWatch | None = None
 
@@ -100,7 +100,7 @@ class Template:
             seen = {library: cage.LIBRARY, root / "autograder": root / "autograder"}
             command = ["bwrap", *cage.bubblewrap_options(seen), "--chdir", str(root), *command]
         self.process = subprocess.Popen(
-            [*command, *MODULES],
+            [*command, *self.modules],
             cwd=root,
             env=clean_environment(),
             pass_fds=[there.end.fileno()],
@@ -293,8 +293,8 @@ def ground_floor(folder: Path) -> Path:
 class Examiner:
     """Examines one submission after another with the same template."""
 
-    def __init__(self, kind: str):
-        self.template = Template(kind)
+    def __init__(self, kind: str, modules: Sequence[str] = ("numpy", "torch")):
+        self.template = Template(kind, modules)
 
     def close(self) -> None:
         self.template.close()

@@ -231,6 +231,9 @@ def keep_to_one_thread() -> None:
 
 
 REHEARSAL = """def probe(answer, x):
+    import sys
+    if "torch" not in sys.modules:
+        return {"y": answer(x @ x)}
     import torch
     x = torch.from_numpy(x).requires_grad_()
     y = answer((x @ x.mT)[..., None, :].exp().sum(-1) / x.masked_fill(x > 0, 1.0).mean())

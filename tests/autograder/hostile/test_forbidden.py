@@ -47,10 +47,10 @@ ESCAPES = {
     + "    _thread.start_new_thread(lambda: found.append(torch.softmax(scores, dim)), ())\n"
     + "    while not found: time.sleep(0.001)\n    weights = found[0]\n"
     + WHOLE,
-    "the watch's own notes wiped": HEAD
-    + "    import sys\n    weights = torch.softmax(scores, dim)\n    frame = sys._getframe()\n"
-    + "    while frame:\n        noted = frame.f_locals.get('called')\n"
-    + "        if isinstance(noted, set): noted.clear()\n        frame = frame.f_back\n"
+    "the watch's own counts wiped": HEAD
+    + "    import gc, sys\n    weights = torch.softmax(scores, dim)\n    sys.getprofile().clear()\n"
+    + "    for each in gc.get_objects():\n"
+    + "        if type(each) is set and torch.softmax in each: each.clear()\n"
     + WHOLE,
 }
 
