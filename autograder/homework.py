@@ -136,9 +136,10 @@ def homework_notebook(topic: str) -> str:
 def write_homework(topic: str) -> Path:
     """Generate `notebooks/homework/<topic>/<topic>.ipynb`."""
     path = HOMEWORK / topic / f"{topic}.ipynb"
+    text = homework_notebook(topic)  # before the old one goes
     shutil.rmtree(path.parent, ignore_errors=True)
     path.parent.mkdir(parents=True)
-    path.write_text(homework_notebook(topic), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 

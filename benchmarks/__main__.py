@@ -21,7 +21,8 @@ RESULTS = Path(__file__).with_name("results.json")
 
 
 def main() -> None:
-    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name != "__main__"]
+    helpers = ("__main__", "ratios")
+    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name not in helpers]
     reader = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     reader.add_argument("names", metavar="NAME", nargs="*", help=f"of: {', '.join(names)} (default: all)")
     reader.add_argument("--large", action="store_true", help="also what takes many minutes")

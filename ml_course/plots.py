@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
+from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 from numpy.typing import ArrayLike
 
@@ -205,6 +207,70 @@ def learning_curve(
     if len(curves) > 1:
         axes.legend()
     return axes
+
+
+def play(draw: Callable[..., object], **ranges: tuple | list) -> None:
+    r"""Shows what `draw(axes, **values)` draws, with a slider or a menu for each value; in a notebook.
+
+    ranges   for each value (low, high) or (low, high, step), a slider that starts in the middle; or a list of choices.
+             Whole numbers have step 1, others a fiftieth of the way when no step is given.
+
+    Where ipywidgets is not installed, or no notebook listens, draws the middle state alone and says so.
+    Raises: ValueError when a range is neither a list of choices nor two or three growing numbers; whatever `draw`
+    raises in the middle state, before anything is shown.
+
+    >>> play(lambda axes, slope: axes.plot([0, 1], [0, slope]))
+    Traceback (most recent call last):
+    ValueError: ranges is empty: give each value that draw takes a range, as in play(draw, speed=(0, 10))
+    """
+    if not ranges:
+        raise ValueError("ranges is empty: give each value that draw takes a range, as in play(draw, speed=(0, 10))")
+    middle = {}
+    for name, extent in ranges.items():
+        choices = _choices(name, extent)
+        middle[name] = choices[len(choices) // 2]
+    # What goes wrong inside a widget is easily overseen, so the first state is tried outside of it.
+    draw(Figure().add_subplot(), **middle)
+
+    def show(**values: object) -> None:
+        draw(plt.subplots()[1], **values)
+        plt.show()
+
+    try:
+        import ipywidgets
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        print("Here is one state; `pip install ipywidgets` gives sliders.")
+        return show(**middle)
+    if not hasattr(get_ipython(), "kernel"):
+        print("Here is one state; in a notebook with ipywidgets (`pip install ipywidgets`) there are sliders.")
+        return show(**middle)
+
+    def control(name: str, extent: tuple | list) -> ipywidgets.Widget:
+        words, choices = name.replace("_", " "), _choices(name, extent)
+        if isinstance(extent, list):
+            return ipywidgets.Dropdown(
+                options=[(str(one), one) for one in choices], value=middle[name], description=words
+            )
+        slider = ipywidgets.FloatSlider if isinstance(choices[0], float) else ipywidgets.IntSlider
+        return slider(middle[name], min=choices[0], max=choices[-1], step=choices[1] - choices[0], description=words)
+
+    display(ipywidgets.interactive(show, **{name: control(name, extent) for name, extent in ranges.items()}))
+
+
+def _choices(name: str, extent: tuple | list) -> list:
+    """Every value that a range stands for, in its order."""
+    if isinstance(extent, list) and extent:
+        return extent
+    numbers = isinstance(extent, tuple) and len(extent) in (2, 3) and all(isinstance(end, Real) for end in extent)
+    if not numbers or not extent[0] < extent[1] or (len(extent) == 3 and not 0 < extent[2] <= extent[1] - extent[0]):
+        raise ValueError(f"{name} = {extent!r}: expected (low, high), (low, high, step) or a list of choices")
+    low, high = extent[:2]
+    if all(isinstance(end, Integral) for end in extent):
+        return list(range(low, high + 1, extent[2] if len(extent) == 3 else 1))
+    step = extent[2] if len(extent) == 3 else (high - low) / 50
+    return [float(low + step * i) for i in range(int((high - low) / step + 1e-9) + 1)]
 
 
 def _axes(axes: Axes | None) -> Axes:

@@ -26,7 +26,7 @@ from ml_course.perceptron.neuron import (
     mistake_bound,
     neuron_output,
 )
-from ml_course.perceptron.softmax_regression import cross_entropy, softmax, softmax_regression_gradient
+from ml_course.perceptron.softmax_regression import softmax, softmax_regression_gradient
 from ml_course.perceptron.torch_mlp import TorchMLP, fit_torch, to_numpy, to_torch
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "LogisticNeuron",
     "Perceptron",
     "TorchMLP",
-    "cross_entropy",
     "fit_torch",
     "leaky_relu",
     "leaky_relu_derivative",

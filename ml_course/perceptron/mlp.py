@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
 
 from ml_course.perceptron.activations import ACTIVATIONS
-from ml_course.perceptron.softmax_regression import cross_entropy, softmax
+from ml_course.perceptron.softmax_regression import softmax
+from ml_course.tensors import cross_entropy
 
 
 class MLP:

@@ -19,20 +19,6 @@ def softmax(logits: Float[np.ndarray, "*rows classes"]) -> Float[np.ndarray, "*r
     return grown / grown.sum(axis=-1, keepdims=True)
 
 
-def cross_entropy(logits: Float[np.ndarray, "samples classes"], labels: Int[np.ndarray, " samples"]) -> float:
-    r"""Mean surprise at the true class, in nats: mean of −log p_label = log Σⱼ e^(zⱼ) − z_label.
-
-    Raises: ValueError when a label is not one of the classes.
-
-    >>> round(cross_entropy(np.zeros((1, 10)), np.array([3])), 4)  # log 10: ten classes, no idea
-    2.3026
-    """
-    _check_classes(labels, logits.shape[1])
-    largest = logits.max(axis=1)
-    log_sum = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
-    return float((log_sum - logits[np.arange(len(labels)), labels]).mean())
-
-
 def softmax_regression_gradient(
     weights: Float[np.ndarray, "classes features"],
     bias: Float[np.ndarray, " classes"],

@@ -27,7 +27,7 @@ from ml_course.scripts.bibliography import Bibliography
 
 ROOT = execution.ROOT
 BACK_MATTER = "Back matter"
-LOOSE = "nbval-ignore-output"
+LOOSE, PLAYED = "nbval-ignore-output", "skip-execution"  # the book shows a played cell and does not run it
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 INSTALL_NOTE = (
     "*This notebook is made from a chapter of the course's book. Where the course is not installed yet, as in Colab, "
@@ -130,8 +130,11 @@ def captions(cell: nbformat.NotebookNode, chapter: markdown.Chapter) -> Iterator
 
 
 def code_cell(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The cell without what differs from run to run, and without images."""
-    tags = sorted(cell.metadata.get("tags", []))
+    """The cell without what differs from run to run, and without images.
+
+    A cell with sliders is not run for the page; nbval runs it, and sees whether it raises, not what it shows.
+    """
+    tags = sorted({*cell.metadata.get("tags", []), *([LOOSE] if PLAYED in cell.metadata.get("tags", []) else [])})
     outputs = [] if LOOSE in tags else merged(text_output(output) for output in cell.outputs)
     made = nbformat.v4.new_code_cell(cell.source, outputs=[output for output in outputs if output])
     made.metadata = nbformat.from_dict({"tags": tags} if tags else {})

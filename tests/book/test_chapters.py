@@ -220,3 +220,10 @@ def test_a_change_of_imported_code_makes_a_run_stale(tmp_path):
     assert execution.forget_stale_runs(tmp_path) == []
     (tmp_path / "ml_course" / "ground.py").write_text("level = 1\n")
     assert execution.forget_stale_runs(tmp_path) == ["topic"]
+
+
+def test_a_cell_with_sliders_is_kept_without_output_and_run_by_nbval():
+    played = nbformat.v4.new_code_cell("play()", metadata={"tags": ["skip-execution"]})
+    assert chapters.code_cell(played).metadata.tags == ["nbval-ignore-output", "skip-execution"]
+    assert chapters.code_cell(played).source == "play()" and chapters.code_cell(played).outputs == []
+    assert "tags" not in chapters.code_cell(nbformat.v4.new_code_cell("1")).metadata

@@ -1,4 +1,4 @@
-r"""Small real data sets that come with scikit-learn, and the two steps where test data likes to leak into training."""
+r"""Small real data sets that come with scikit-learn: labelled points, one row a sample."""
 
 from __future__ import annotations
 
@@ -24,13 +24,9 @@ class Dataset:
         r"""The samples at these row numbers, or where these bools are True."""
         return replace(self, points=self.points[chosen], labels=self.labels[chosen])
 
-
-@dataclass(frozen=True)
-class Split:
-    r"""The part a model may learn from, and the part that says how well it did."""
-
-    train: Dataset
-    test: Dataset
+    def contents(self) -> np.ndarray:
+        r"""What makes two samples the same, for `split`."""
+        return self.points
 
 
 def iris() -> Dataset:
@@ -66,43 +62,6 @@ def digits() -> Dataset:
     """
     bundled = _bundled(datasets.load_digits)
     return replace(bundled, points=bundled.points / 16)
-
-
-def split(data: Dataset, test_share: float = 0.25, seed: int = 0) -> Split:
-    r"""Shuffles the samples and sets `test_share` of them aside; equal rows stay together.
-
-    Iris holds one flower twice: were one copy learned and the other tested, the test would measure memory.
-    Raises: ValueError when test_share is not between 0 and 1, or when one of the two parts would be empty.
-    Cost: O(samples · features · log samples), for finding equal rows.
-
-    >>> parts = split(iris(), test_share=0.2)
-    >>> len(parts.train.labels), len(parts.test.labels)
-    (120, 30)
-    """
-    if not 0 < test_share < 1:
-        raise ValueError(f"test_share = {test_share} is not between 0 and 1")
-    distinct, group = np.unique(data.points, axis=0, return_inverse=True)
-    shuffled = np.random.default_rng(seed).permutation(len(distinct))
-    set_aside = shuffled[: round(test_share * len(distinct))]
-    test = np.isin(group.ravel(), set_aside)
-    if test.all() or not test.any():
-        raise ValueError(f"test_share = {test_share} leaves one part of {len(distinct)} distinct samples empty")
-    return Split(data.rows(~test), data.rows(test))
-
-
-def standardise(parts: Split) -> Split:
-    r"""Shifts and scales every feature to mean 0 and deviation 1 *of the training part*: x ↦ (x − μ_train)/σ_train.
-
-    The test part is transformed with the same two numbers and plays no part in finding them. A feature that never
-    varies in training is only shifted.
-
-    >>> even = standardise(split(breast_cancer()))
-    >>> bool(np.isclose(even.train.points.mean(), 0)), bool(np.isclose(even.test.points.mean(), 0))
-    (True, False)
-    """
-    mean, deviation = parts.train.points.mean(axis=0), parts.train.points.std(axis=0)
-    deviation = np.where(deviation > 0, deviation, 1).astype(mean.dtype)
-    return Split(*(replace(part, points=(part.points - mean) / deviation) for part in (parts.train, parts.test)))
 
 
 def _bundled(load: Callable[[], Any]) -> Dataset:
