@@ -22,6 +22,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,7 @@ SYS_PIVOT_ROOT, SYS_CAPSET = {"x86_64": (155, 126), "aarch64": (41, 91)}.get(os.
 # the second range is for a root who is one only inside a user namespace of 65,536 users.
 UNUSED_USERS = ((0x6000_0000, 0x1000_0000), (61_000, 4_000))
 TMP_SIZE = "128m"
+RESERVE = 2**28  # bytes of memory that cells leave to what comes after them, however much they hoard
 LIBRARY = Path("/course")  # where the part of ml_course that homework may use is seen
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -207,11 +209,24 @@ def set_limits(limits: Limits) -> None:
         amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(what, (amount, amount))
 
-    at_most(resource.RLIMIT_AS, mapped_bytes() + limits.megabytes * 2**20)
+    at_most(resource.RLIMIT_AS, mapped_bytes() + limits.megabytes * 2**20 + RESERVE)
     at_most(resource.RLIMIT_NPROC, limits.processes)
     at_most(resource.RLIMIT_FSIZE, limits.file_megabytes * 2**20)
     at_most(resource.RLIMIT_NOFILE, limits.open_files)
     at_most(resource.RLIMIT_CORE, 0)
+
+
+@contextlib.contextmanager
+def leaving_a_reserve() -> Iterator[None]:
+    """While a cell runs, its memory ends a little before the hard limit, so that answers can be asked afterwards."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_AS, (max(hard - RESERVE, 0), hard))
+    try:
+        yield
+    finally:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def mapped_bytes() -> int:

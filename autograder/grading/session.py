@@ -20,6 +20,7 @@ import time
 from functools import cache
 from typing import Any
 
+from autograder.grading.cage import leaving_a_reserve
 from autograder.grading.channel import Broken, Channel
 from autograder.probing import PATIENCE, Question, Reply, TimeUp, deadline, observe
 from autograder.wire import pack, plain, unpack
@@ -59,7 +60,7 @@ def run_cell(shell: Any, source: str, seconds: float) -> dict[str, Any]:
     error: BaseException | None = None
     result = None
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), deadline(seconds):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), deadline(seconds), leaving_a_reserve():
             result = shell.run_cell(source, store_history=False)
             error = result.error_before_exec or result.error_in_exec
     except BaseException as raised:  # TimeUp, SystemExit: whatever the cell threw past the shell

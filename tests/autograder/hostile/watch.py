@@ -71,11 +71,14 @@ class Sampler(threading.Thread):
         return left
 
     def _in_houses(self) -> list[str]:
-        return [
-            f"{process.pid} {process.name()}"
-            for process in psutil.process_iter()
-            if house_of(process.pid) in self.houses
-        ]
+        return [described(process) for process in psutil.process_iter() if house_of(process.pid) in self.houses]
+
+
+def described(process: psutil.Process) -> str:
+    """Enough of a process to find out where it came from."""
+    told = process.as_dict(["pid", "ppid", "status", "cmdline", "create_time", "uids"], ad_value="?")
+    age = time.time() - told.pop("create_time")
+    return f"{told} for {age:.0f} s"
 
 
 def house_of(pid: int) -> str | None:
