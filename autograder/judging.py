@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import DTYPE, GRADIENTS, SIDE_EFFECTS, Case, Exercise, Mistake
-from autograder.probing import Question, Reply, TimeUp, deadline, observe
+from autograder.probing import Question, Reply, TimeUp, deadline, hung, observe
 from autograder.wire import Array, Other, plain
 
 SHORT = reprlib.Repr()  # never spells out a container of millions
@@ -127,10 +127,6 @@ def mistaken_reply(exercise: Exercise, mistake: Mistake, seed: int, index: int) 
             return observe(question(exercise, case), mistake.answer, watch=False)
     except TimeUp:
         return hung(exercise.seconds)
-
-
-def hung(seconds: float) -> Reply:
-    return Reply(error="TimeUp", message=f"no result after {seconds:g} s: is there a loop that never ends?")
 
 
 def award(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Verdict:
@@ -290,6 +286,9 @@ def brief(value: Any) -> str:
     if isinstance(value, Array):
         shown = ", ".join(number(item) for item in value.data.ravel()[:6])
         return f"{value.described} [{shown}]" if value.data.size <= 6 else value.described
+    if isinstance(value, list | tuple) and any(isinstance(item, Array) for item in value[:8]):
+        shown = ", ".join(brief(item) for item in value[:3])
+        return f"{type(value).__name__} of {len(value)}: {shown}{', …' if len(value) > 3 else ''}"
     if isinstance(value, Other):
         return f"something of type {value.type_name}"
     text = SHORT.repr(value)

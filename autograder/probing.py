@@ -191,6 +191,12 @@ def _function_mode(seen: set[Callable]) -> contextlib.AbstractContextManager:
     return Watch()
 
 
+def hung(seconds: float) -> Reply:
+    """The reply of an answer that ran past its time."""
+    why = "is there a loop that never ends, or one where an array operation would do?"
+    return Reply(error="TimeUp", message=f"no result after {seconds:g} s: {why}")
+
+
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Raise `TimeUp` in the main thread after so many seconds of work, again and again until the block ends.

@@ -22,7 +22,7 @@ from typing import Any
 
 from autograder.grading.cage import leaving_a_reserve
 from autograder.grading.channel import Broken, Channel
-from autograder.probing import PATIENCE, Question, Reply, TimeUp, deadline, observe
+from autograder.probing import PATIENCE, Question, Reply, TimeUp, deadline, hung, observe
 from autograder.wire import pack, plain, unpack
 
 LONGEST_OUTPUT = 20_000  # characters of a cell's text
@@ -213,7 +213,7 @@ def collect(namespace: dict[str, Any], request: dict[str, Any]) -> list[dict[str
             for question in questions:
                 replies.append(as_dict(observe(question, answer)))
     except TimeUp:
-        failed = Reply(error="TimeUp", message=f"no result after {seconds:g} s: is there a loop that never ends?")
+        failed = hung(seconds)
     except BaseException as error:
         failed = Reply(error=type(error).__name__, message=str(error)[:200])
     else:

@@ -49,13 +49,15 @@ def softmax(logits: Float[Tensor, "*shape"], axis: int = -1) -> Float[Tensor, "*
 def cross_entropy(logits: Float[Tensor, "*rows classes"], labels: Int[np.ndarray, "*rows"]) -> Float[Tensor, ""]:
     r"""Mean surprise at the true classes, in nats: mean of log Σⱼ e^(zⱼ) − z_label; its rule is (p − y)/n.
 
-    Raises: ValueError when a label is not one of the classes.
+    Raises: ValueError when a label is not one of the classes, or there is none.
 
     >>> round(cross_entropy(Tensor(np.zeros((1, 10))), np.array([3])).item(), 4)  # log 10
     2.3026
     """
     classes = logits.shape[-1]
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+    if not labels.size:
+        raise ValueError("labels is empty: the mean of no rows is not defined")
+    if not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(f"labels run from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
     at = labels[..., None]
     shifted = logits.data - logits.data.max(-1, keepdims=True)

@@ -1,4 +1,7 @@
-r"""Trains LeNet-5 on MNIST and prints how often it is right: `python -m ml_course.scripts.lenet --data FOLDER`.
+r"""Trains LeNet-5 on MNIST, or on Fashion-MNIST's clothes, and prints how often it is right.
+
+    python -m ml_course.scripts.lenet --data FOLDER
+    python -m ml_course.scripts.lenet --set fashion
 
 Where the folder holds only MNIST's 10,000 test pictures, 8,000 of them are learned and 2,000 tested. The pictures are
 moved by up to two pixels at random while learning: a digit stays the same digit wherever it stands.
@@ -16,11 +19,12 @@ from jaxtyping import Float
 from torch.nn import functional as F
 
 from ml_course.cnn import LeNet5, LeNet5Config
-from ml_course.data import mnist
+from ml_course.data import fashion_mnist, mnist
 from ml_course.text import Batches
 from ml_course.training import fit, seed_everything
 
 FORMS = {"modern": LeNet5Config.MODERN, "1998": LeNet5Config.ORIGINAL}
+SETS = {"mnist": mnist, "fashion": fashion_mnist}
 FURTHEST = 2  # pixels
 
 
@@ -36,6 +40,7 @@ def moved(pictures: Float[torch.Tensor, "batch 1 28 28"]) -> Float[torch.Tensor,
 def train(
     folder: str | None = None,
     *,
+    pictures: str = "mnist",
     form: str = "modern",
     epochs: int = 12,
     seed: int = 0,
@@ -44,9 +49,9 @@ def train(
 ) -> dict[str, float]:
     r"""Share of right answers on the test part, and what it took: accuracy, seconds, parameters, learned, tested.
 
-    form   "modern" or "1998"
+    pictures   "mnist" or "fashion";   form   "modern" or "1998"
     """
-    parts = mnist(folder)
+    parts = SETS[pictures](folder)
     seed_everything(seed)
     network = LeNet5(FORMS[form]).to(device)
     pixels, labels = (torch.from_numpy(array).to(device) for array in (parts.train.pixels, parts.train.labels))
@@ -54,8 +59,8 @@ def train(
     steps, highest = epochs * len(batches), 0.003
 
     def loss_of(model, batch):
-        pictures, digits = batch
-        return F.cross_entropy(model(moved(pictures)), digits)
+        seen, classes = batch
+        return F.cross_entropy(model(moved(seen)), classes)
 
     start = time.perf_counter()
     fit(
@@ -80,8 +85,9 @@ def train(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Train LeNet-5 on MNIST.")
-    parser.add_argument("--data", help="folder with MNIST's files; downloaded once when left out")
+    parser = argparse.ArgumentParser(description="Train LeNet-5 on pictures of 28 × 28.")
+    parser.add_argument("--data", help="folder with the set's files; downloaded once when left out")
+    parser.add_argument("--set", choices=SETS, default="mnist", help="digits or clothes")
     parser.add_argument("--form", choices=FORMS, default="modern", help="as it is built today, or as of 1998")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=1, help="how many trainings, with seeds 0, 1, 2 …")
@@ -89,7 +95,8 @@ def main() -> None:
     asked = parser.parse_args()
     accuracies = []
     for seed in range(asked.seeds):
-        result = train(asked.data, form=asked.form, epochs=asked.epochs, seed=seed, device=asked.device, progress=True)
+        chosen = {"pictures": asked.set, "form": asked.form, "epochs": asked.epochs, "device": asked.device}
+        result = train(asked.data, **chosen, seed=seed, progress=True)
         accuracies.append(result["accuracy"])
         print(
             f"LeNet-5 ({asked.form}, {result['parameters']:,} parameters), seed {seed}: "

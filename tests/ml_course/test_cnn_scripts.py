@@ -28,13 +28,14 @@ def test_lenet_script_learns_small_pictures(monkeypatch, form, capsys):
     large = F.interpolate(torch.tensor(points).float().reshape(-1, 1, 8, 8), size=(28, 28), mode="bilinear").numpy()
     images = Images(large, labels)
     split = Split(images.rows(np.arange(300)), images.rows(np.arange(300, 400)))
-    monkeypatch.setattr(lenet, "mnist", lambda folder: split)
+    monkeypatch.setitem(lenet.SETS, "mnist", lambda folder: split)
     result = lenet.train(form=form, epochs=5)
     assert result["accuracy"] > 0.5 and result["learned"] == 300 and result["tested"] == 100
     assert result["parameters"] == {"modern": 61_706, "1998": 60_000}[form]
     again = lenet.train(form=form, epochs=5)
     assert again["accuracy"] == result["accuracy"]  # the seed decides
-    monkeypatch.setattr("sys.argv", ["lenet", "--epochs", "1", "--seeds", "2", "--form", form])
+    monkeypatch.setitem(lenet.SETS, "fashion", lambda folder: split)
+    monkeypatch.setattr("sys.argv", ["lenet", "--set", "fashion", "--epochs", "1", "--seeds", "2", "--form", form])
     lenet.main()
     said = capsys.readouterr().out
     assert said.count("seed") == 2 and "median" in said and "of 100 right after 1 epochs of 300" in said

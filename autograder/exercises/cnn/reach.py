@@ -117,6 +117,15 @@ receptive_field.slip(
 )
 
 
+@receptive_field.mistake(hint="Two layers, kernel 3 each, the second with a stride of 2: draw them and count.")
+def all_seen_stretched_by_each_stride(layers):
+    """What is seen so far is multiplied by each stride; a stride changes how far apart the *next* kernels are."""
+    size = 1
+    for kernel, stride, dilation in layers:
+        size = size * stride + dilation * (kernel - 1)
+    return size
+
+
 @receptive_field.mistake(
     hint="Try convolution, pooling, convolution by hand. Does a stride change what was seen before it?"
 )
