@@ -3,6 +3,9 @@
 References, seeds and verdicts live here; the session gets inputs and gives plain values. Whatever it does (silence,
 nonsense, death) is an ordinary event: the session is started anew, the cells that went well are run again without the
 one that did not, and the examination goes on with the next.
+
+An answer is first asked in the session itself, which is fast. When it kills or changes that, the state before it is
+made anew, and from then on every answer is asked in a fork, so that a fault costs one question.
 """
 
 from __future__ import annotations
@@ -178,23 +181,30 @@ class Session:
 
     def __init__(self, channel: Channel, process: int, template: Template):
         self.channel, self.process, self.template = channel, process, template
+        self.changed = False
 
     def run(self, source: str, seconds: float) -> dict[str, Any]:
         """Run a cell: `Broken` when the session does not survive it."""
         self.channel.send(pack({"do": "run", "source": source, "seconds": seconds}), 10)
         return outputs_checked(understood(self.channel.receive(PATIENCE * seconds + GRACE)))
 
-    def ask(self, exercise: Exercise, seed: int, seconds: float) -> tuple[Reply, ...]:
-        """The replies to every case: `Broken` when the session itself does not survive."""
+    def ask(self, exercise: Exercise, seed: int, seconds: float, apart: bool = True) -> tuple[Reply, ...]:
+        """The replies to every case: `Broken` when the session itself does not survive.
+
+        Asked apart, in a fork, an answer cannot change the session. Otherwise it may; `changed` says whether it did.
+        """
         questions = [plain(vars(question(exercise, case))) for case in exercise.make_cases(seed)]
-        request = {"do": "ask", "answer": exercise.answer_name, "questions": questions, "seconds": seconds}
+        request = {"do": "ask", "answer": exercise.answer_name, "questions": questions}
+        request |= {"seconds": seconds, "apart": apart}
         self.channel.send(pack(request), 10)
         message = self.channel.receive(PATIENCE * seconds + 2 * GRACE)
         if not message:
             gone = Reply(error="Died", message="the process of this answer ended without a result")
             return (gone,) * len(questions)
         try:
-            return replies_checked(unpack(message), len(questions))
+            told = unpack(message)
+            self.changed = told.get("changed") is True
+            return replies_checked(told, len(questions))
         except ValueError as error:  # the session itself is not what it was
             raise Broken(str(error)) from None
 
@@ -304,6 +314,9 @@ class Examiner:
         began = time.monotonic()
         found, shown, end = Examined(), 0, began + patience.submission
         session: Session | None = None
+        apart = (
+            False  # whether answers are asked in forks: from the first on that takes its session along or changes it
+        )
         megabytes = max((find(cell.exercise).megabytes for cell in cells if cell.exercise), default=1024)
         for number, cell in enumerate(cells):
             if time.monotonic() > end:
@@ -317,7 +330,17 @@ class Examiner:
                 if cell.exercise:
                     exercise = find(cell.exercise)
                     seed, seconds = case_seed(exercise.name, key), min(exercise.seconds, patience.answer)
-                    found.verdicts[cell.exercise] = award(exercise, seed, session.ask(exercise, seed, seconds))
+                    try:
+                        replies = session.ask(exercise, seed, seconds, apart)
+                    except Broken:
+                        if apart:
+                            raise
+                        session, apart = session.end(), True
+                        session = self._replayed(cells[:number], found, megabytes, patience.cell, end)
+                        replies = session.ask(exercise, seed, seconds, apart)
+                    if session.changed:
+                        session, apart = session.end(), True
+                    found.verdicts[cell.exercise] = award(exercise, seed, replies)
                 else:
                     told = session.run(cell.source, patience.cell)
                     shown += size_of(told)

@@ -1,4 +1,4 @@
-"""The student's session, inside the cage: run cells, and put questions to answers, each in a fork of its own.
+"""The student's session, inside the cage: run cells, and put questions to answers, so that none can spoil the next.
 
 Everything here runs in a process that the student's code owns. It can lie, so all it ever says is plain values; what
 they are worth is decided elsewhere.
@@ -22,6 +22,7 @@ from typing import Any
 
 from autograder.grading.cage import leaving_a_reserve
 from autograder.grading.channel import Broken, Channel
+from autograder.grading.state import Snapshot
 from autograder.probing import PATIENCE, Question, Reply, TimeUp, deadline, hung, observe
 from autograder.wire import pack, plain, unpack
 
@@ -48,7 +49,7 @@ def serve(channel: Channel, shell: Any) -> None:
             if request["do"] == "run":
                 channel.send(pack(run_cell(shell, request["source"], request["seconds"])))
             elif request["do"] == "ask":
-                channel.send(ask(shell.user_ns, request))
+                channel.send(asked(shell.user_ns, request))
 
 
 def run_cell(shell: Any, source: str, seconds: float) -> dict[str, Any]:
@@ -109,8 +110,30 @@ def brief_repr(value: Any) -> str:
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
 
 
+def asked(namespace: dict[str, Any], request: dict[str, Any]) -> bytes:
+    """Put all questions of one exercise to an answer: right here where that cannot hide a trace, else in a fork.
+
+    With `"apart"` it is a fork in any case. The reply says `"changed"` where this process is no longer what it was.
+    """
+    keep_to_one_thread()
+    before = None if request["apart"] else seen(namespace)
+    if before is None:
+        return ask(namespace, request)
+    replies = collect(namespace, request)
+    late = any(reply["error"] == "TimeUp" for reply in replies)
+    return pack({"replies": replies, "changed": late or not before.unchanged()})
+
+
+def seen(namespace: dict[str, Any]) -> Snapshot | None:
+    """The session's state, where it is small and plain enough to be seen."""
+    try:
+        return Snapshot(namespace)
+    except Exception:  # Unseen, or what a student's object raises when it is looked at
+        return None
+
+
 def ask(namespace: dict[str, Any], request: dict[str, Any]) -> bytes:
-    """Put all questions of one exercise to an answer in a fork, and pass on what the fork writes."""
+    """Put the questions to the answer in a fork, and pass on what the fork writes."""
     reading, writing = os.pipe()
     before = others()
     try:

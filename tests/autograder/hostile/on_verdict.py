@@ -247,6 +247,39 @@ ATTACKS: dict[str, Attack] = {
         "def causal_mask(query, key):\n" + DIG + SAY + GOOD_REPLY + "    channel.send(pack({'replies': [reply] * "
         "len(request['questions'])}))\n    raise SystemExit"
     ),
+    "an-answer-that-patches-torch-for-the-next": answer(
+        """
+        def causal_mask(query, key):
+            import torch
+            torch.softmax = torch.einsum = torch.Tensor.__matmul__ = torch.Tensor.softmax = None
+        """
+    ),
+    "an-answer-that-changes-settings-for-the-next": answer(
+        """
+        def causal_mask(query, key):
+            import os, sys, torch
+            torch.set_default_dtype(torch.float64)
+            torch.set_grad_enabled(False)
+            sys.setrecursionlimit(60)
+            os.environ.clear()
+        """
+    ),
+    "an-answer-that-undefines-the-others": answer(
+        """
+        def causal_mask(query, key):
+            for name in [name for name in globals() if name[:1] != "_"]:
+                del globals()[name]
+        """
+    ),
+    "an-answer-that-says-it-left-no-trace": answer(
+        """
+        def causal_mask(query, key):
+            import gc
+            for thing in gc.get_objects():
+                if isinstance(thing, type) and thing.__name__ == "Snapshot":
+                    thing.unchanged = lambda self: True
+        """
+    ),
     "forged-reply-into-the-pipe": answer(
         "def causal_mask(query, key):\n"
         + DIG

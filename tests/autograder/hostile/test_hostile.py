@@ -52,9 +52,9 @@ def page(folder, name):
     return path.read_text(encoding="utf-8"), time.monotonic() - began
 
 
-def still_running() -> list[str]:
+def still_running(earlier: set[psutil.Process]) -> list[str]:
     """Commands of the processes we started that do not end within some seconds, but for those that all pools share."""
-    _, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=5)
+    _, alive = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - earlier, timeout=5)
     commands = []
     for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):  # also a zombie: it ran no more
@@ -108,7 +108,7 @@ def class_(tmp_path_factory, monkeypatch_module):
         reached=listener.reached(),
         sampler=sampler,
         left=sampler.left_behind(),
-        children=still_running(),
+        children=still_running(sampler.earlier),
         temporary=[name for name in os.listdir(temporary) if not name.startswith("pymp-")],  # of the fork server
     )
     listener.close()

@@ -48,18 +48,22 @@ class Listener:
 
 
 class Sampler(threading.Thread):
-    """Notes the network namespaces of everything this process starts, and the least memory the machine had left."""
+    """Notes the network namespaces of everything this process starts, and the least memory the machine had left.
+
+    What it had started earlier, such as another test's template, is not looked at.
+    """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.stop, self.houses = threading.Event(), set()
+        self.earlier = set(psutil.Process().children(recursive=True))
         self.before = self.least = psutil.virtual_memory().available
 
     def run(self) -> None:
         me = psutil.Process()
         while not self.stop.wait(0.1):
             self.least = min(self.least, psutil.virtual_memory().available)
-            for process in me.children(recursive=True):
+            for process in set(me.children(recursive=True)) - self.earlier:
                 self.houses.add(house_of(process.pid))
 
     def left_behind(self, seconds: float = 5) -> list[str]:
