@@ -252,9 +252,11 @@ def _array_difference(key: str, got: Any, want: Array, rtol: float) -> Differenc
     else:
         a, b = got.data.astype(np.float64), want.data.astype(np.float64)
         finite = np.isfinite(b)
-        largest = float(np.abs(b[finite]).max(initial=0.0))
+        largest = float(np.abs(b).max(initial=0.0, where=finite))
         scale = max(largest, SMALLEST_SCALE) if largest else 1.0
-        bad = ~np.isclose(a, b, rtol=within, atol=within * scale, equal_nan=True)
+        with np.errstate(invalid="ignore"):  # np.isclose with equal_nan, which takes five times as long
+            near = np.abs(a - b) <= within * (scale + np.abs(b))
+        bad = ~(near & finite | (a == b) | np.isnan(a) & np.isnan(b))
     if bad.any():
         return Difference(_numbers_differ(key, got.data, want.data, bad))
     if got.dtype != want.dtype:
