@@ -3,7 +3,9 @@
 Masks are bool and True means *may attend*. A query whose every key is masked gets zeros.
 """
 
+from ml_course.attention.decomposable import DecomposableAttention
 from ml_course.attention.dot_product import attention_weights, scaled_dot_product_attention, softmax
+from ml_course.attention.fast_weights import FastWeights, linear_attention, write_and_read
 from ml_course.attention.heads import MultiHeadAttention, merge_heads, split_heads
 from ml_course.attention.ladder import (
     additive_scores,
@@ -13,13 +15,19 @@ from ml_course.attention.ladder import (
     self_attention,
 )
 from ml_course.attention.masks import causal_mask, padding_mask
+from ml_course.attention.recurrent import AdditiveAttention, LuongAttention
 
 __all__ = [
+    "AdditiveAttention",
+    "DecomposableAttention",
+    "FastWeights",
+    "LuongAttention",
     "MultiHeadAttention",
     "additive_scores",
     "attention_weights",
     "causal_mask",
     "learned_pooling",
+    "linear_attention",
     "merge_heads",
     "nadaraya_watson",
     "padding_mask",
@@ -28,4 +36,5 @@ __all__ = [
     "self_attention",
     "softmax",
     "split_heads",
+    "write_and_read",
 ]

@@ -1,0 +1,392 @@
+"""The exercises on whole sequences: carrying a state through padding, and reading in both directions."""
+
+import numpy as np
+import torch
+
+from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.exercises.gated.counting import READY_MADE
+from ml_course import gated, rnn
+
+PACKING = (*READY_MADE, "pack_padded_sequence", "pad_packed_sequence", "pack_sequence")
+
+# carry_state
+
+
+def carried_by_the_library(step, inputs, lengths, h, c):
+    """The library's scan over the same step."""
+    outputs, (h, c) = rnn.scan(step, inputs, (h, c), lengths)
+    return outputs, h, c
+
+
+carry_state = Exercise(
+    "gated.carry_state",
+    reference=carried_by_the_library,
+    facets={"values": 2, "padding": 2, GRADIENTS: 1},
+    difficulty=2,
+    minutes=25,
+    forbidden=(*PACKING, "scan", "scan_layers"),
+)
+
+
+@carry_state.cases
+def carry_cases(rng):
+    def inputs(batch, time, hidden=3, lengths=None, dtype=np.float64):
+        shapes = dict(inputs=(batch, time, hidden), h=(batch, hidden), c=(batch, hidden), mix=(hidden, hidden))
+        made = {name: (0.7 * rng.normal(size=shape)).astype(dtype) for name, shape in shapes.items()}
+        return made | {"lengths": np.full(batch, time) if lengths is None else np.array(lengths)}
+
+    time = int(rng.integers(4, 7))
+    yield Case("rows of one length", **inputs(3, time))
+    yield Case("as many rows as steps", **inputs(time, time, hidden=time))
+    yield Case("one step", **inputs(2, 1))
+    yield Case("float32", **inputs(2, 3, dtype=np.float32))
+    ragged = [time, 1, int(rng.integers(2, time)), time - 1]
+    rng.shuffle(ragged)
+    yield Case("rows of different length", "padding", **inputs(4, time, lengths=ragged))
+    yield Case("every row is shorter than time", "padding", **inputs(2, time + 2, lengths=[time, 2]))
+    yield Case("a row of length 0", "padding", **inputs(3, time, lengths=[2, 0, time]))
+    loud = inputs(3, time, lengths=[1, time, 2])
+    loud["inputs"][0, 1:] *= 50
+    loud["inputs"][2, 2:] *= -50
+    yield Case("large numbers behind the end", "padding", **loud)
+
+
+@carry_state.probe
+def ask_carry_state(answer, inputs, lengths, h, c, mix):
+    import torch
+
+    names = ("inputs", "h", "c", "mix")
+    inputs, h, c, mix = [torch.from_numpy(array).requires_grad_() for array in (inputs, h, c, mix)]
+
+    def step(x, state):
+        h, c = state
+        gate = torch.sigmoid(x + h @ mix)
+        c = gate * c + (1 - gate) * torch.tanh(x - h)
+        return gate.flip(1) * torch.tanh(c), c
+
+    results = answer(step, inputs, torch.from_numpy(lengths), h, c)
+    if not isinstance(results, tuple | list) or len(results) != 3:
+        raise TypeError("expected three results, the outputs and the final h and c: return outputs, h, c")
+    outputs, last_h, last_c = results
+    slopes = ["none: the results do not depend on it any more"] * 4
+    if all(isinstance(result, torch.Tensor) and result.requires_grad for result in results):
+        flat = torch.cat([result.flatten() for result in results])
+        towards = torch.linspace(-1, 2, len(flat), dtype=flat.dtype)
+        slopes = torch.autograd.grad((flat * towards).sum(), (inputs, h, c, mix), allow_unused=True)
+    gradients = {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    return {"outputs": outputs, "final h": last_h, "final c": last_c} | gradients
+
+
+def held_where_nothing_is_real(step, inputs, lengths, h, c):
+    outputs = []
+    for t in range(inputs.shape[1]):
+        new_h, new_c = step(inputs[:, t], (h, c))
+        real = (t < lengths)[:, None]
+        h, c = torch.where(real, new_h, h), torch.where(real, new_c, c)
+        outputs.append(torch.where(real, h, 0))
+    return torch.stack(outputs, dim=1), h, c
+
+
+@carry_state.alternative
+def by_numbers(step, inputs, lengths, h, c):
+    outputs = []
+    for t, x in enumerate(inputs.unbind(1)):
+        real = (lengths > t).to(inputs.dtype).unsqueeze(1)
+        new_h, new_c = step(x, (h, c))
+        h, c = real * new_h + (1 - real) * h, real * new_c + (1 - real) * c
+        outputs.append(real * h)
+    return torch.stack(outputs, dim=1), h, c
+
+
+@carry_state.alternative
+def picked_afterwards(step, inputs, lengths, h, c):
+    all_h, all_c = [h], [c]
+    for x in inputs.unbind(1):
+        h, c = step(x, (h, c))
+        all_h.append(h)
+        all_c.append(c)
+    all_h, all_c = torch.stack(all_h, dim=1), torch.stack(all_c, dim=1)
+    rows = torch.arange(len(inputs))
+    real = torch.arange(inputs.shape[1]) < lengths[:, None]
+    return all_h[:, 1:] * real[:, :, None], all_h[rows, lengths], all_c[rows, lengths]
+
+
+@carry_state.alternative
+def each_row_by_itself(step, inputs, lengths, h, c):
+    outputs, last_h, last_c = [], [], []
+    for row, length in enumerate(lengths.tolist()):
+        state, said = (h[row : row + 1], c[row : row + 1]), []
+        for t in range(inputs.shape[1]):
+            if t < length:
+                state = step(inputs[row : row + 1, t], state)
+                said.append(state[0][0])
+            else:
+                said.append(torch.zeros_like(h[row]))
+        outputs.append(torch.stack(said))
+        last_h.append(state[0][0])
+        last_c.append(state[1][0])
+    return torch.stack(outputs), torch.stack(last_h), torch.stack(last_c)
+
+
+carry_state.slip(
+    "state advanced through padding",
+    held_where_nothing_is_real,
+    "h, c = torch.where(real, new_h, h), torch.where(real, new_c, c)",
+    "h, c = new_h, new_c",
+    cause="The padding changes the state too: the final state of a short row tells of what nobody said.",
+    hint="What should happen to a row's state at a step that is not real?",
+)
+carry_state.slip(
+    "cell state advanced through padding",
+    held_where_nothing_is_real,
+    "torch.where(real, new_c, c)",
+    "new_c",
+    cause="h is held behind the end of a row, but c goes on.",
+    hint="The state has two parts.",
+)
+carry_state.slip(
+    "state erased by the padding",
+    held_where_nothing_is_real,
+    "h, c = torch.where(real, new_h, h), torch.where(real, new_c, c)",
+    "h, c = torch.where(real, new_h, 0), torch.where(real, new_c, 0)",
+    cause="Behind a row's end its state becomes zero, so the final state is lost.",
+    hint="The outputs behind the end are zeros. Are the final states?",
+)
+carry_state.slip(
+    "outputs not zeroed",
+    held_where_nothing_is_real,
+    "outputs.append(torch.where(real, h, 0))",
+    "outputs.append(h)",
+    cause="Behind a row's end the outputs repeat the last state; there they should be zeros.",
+    hint="Print the outputs of a row of length 1.",
+)
+carry_state.slip(
+    "one step too many",
+    held_where_nothing_is_real,
+    "t < lengths",
+    "t <= lengths",
+    cause="Each row takes one step more than its length says.",
+    hint="A row of length 1 has its only token at t = 0. Is t = 1 real?",
+)
+carry_state.slip(
+    "one step too few",
+    held_where_nothing_is_real,
+    "t < lengths",
+    "t < lengths - 1",
+    cause="The last token of each row is not read.",
+    hint="A row of length 1 has its only token at t = 0. Is t = 0 real?",
+)
+carry_state.slip(
+    "starts from nothing",
+    held_where_nothing_is_real,
+    "    outputs = []\n",
+    "    outputs, h, c = [], 0 * h, 0 * c\n",
+    cause="The given state is thrown away: the first step starts from zeros.",
+    hint="Two of the arguments have no effect.",
+)
+carry_state.slip(
+    "cell state put out",
+    held_where_nothing_is_real,
+    "outputs.append(torch.where(real, h, 0))",
+    "outputs.append(torch.where(real, c, 0))",
+    cause="The outputs are the cell states; what an LSTM shows is h.",
+    hint="Which part of the state has passed the output gate?",
+)
+
+
+@carry_state.mistake(hint="Which of the arguments is not used?")
+def padding_read_like_everything_else(step, inputs, lengths, h, c):
+    """Nothing looks at the lengths: the padding is read, put out, and ends up in the final state."""
+    outputs = []
+    for x in inputs.unbind(1):
+        h, c = step(x, (h, c))
+        outputs.append(h)
+    return torch.stack(outputs, dim=1), h, c
+
+
+# both_directions
+
+
+def joined_by_the_library(read_ahead, read_back, inputs, lengths):
+    """The library's reversal around the two readers."""
+    ahead, back = read_ahead(inputs), read_back(gated.reverse_time(inputs, lengths))
+    joined = torch.cat([ahead, gated.reverse_time(back, lengths)], dim=2)
+    return joined.masked_fill(~rnn.real_steps(lengths, inputs.shape[1])[:, :, None], 0)
+
+
+both_directions = Exercise(
+    "gated.both_directions",
+    reference=joined_by_the_library,
+    facets={"values": 2, "padding": 2},
+    difficulty=2,
+    minutes=25,
+    forbidden=PACKING,
+)
+
+
+@both_directions.cases
+def direction_cases(rng):
+    def inputs(batch, time, features=3, lengths=None, dtype=np.float64):
+        made = {"inputs": rng.normal(size=(batch, time, features)).astype(dtype)}
+        return made | {"lengths": np.full(batch, time) if lengths is None else np.array(lengths)}
+
+    time = int(rng.integers(4, 7))
+    yield Case("rows of one length", **inputs(3, time))
+    yield Case("as many rows as steps", **inputs(time, time, time))
+    yield Case("as many features as steps", **inputs(2, 4, 4))
+    yield Case("one row, two steps", **inputs(1, 2))
+    yield Case("one step", **inputs(2, 1))
+    yield Case("float32", **inputs(2, 3, dtype=np.float32))
+    ragged = [time, 1, int(rng.integers(2, time)), time - 1]
+    rng.shuffle(ragged)
+    yield Case("rows of different length", "padding", **inputs(4, time, lengths=ragged))
+    yield Case("every row is shorter than time", "padding", **inputs(2, time + 2, lengths=[time, 2]))
+    loud = inputs(3, time, lengths=[2, time, 3])
+    loud["inputs"][0, 2:] *= 1000
+    loud["inputs"][2, 3:] *= -1000
+    yield Case("large numbers behind the end", "padding", **loud)
+
+
+@both_directions.probe
+def ask_both_directions(answer, inputs, lengths):
+    import torch
+
+    def reader(keep, scale):
+        def read(inputs):
+            state, outputs = torch.zeros_like(inputs[:, 0]), []
+            for x in inputs.unbind(1):
+                state = torch.tanh(keep * state + scale * x.cumsum(1))
+                outputs.append(state)
+            return torch.stack(outputs, dim=1)
+
+        return read
+
+    return {"outputs": answer(reader(0.8, 0.5), reader(-0.6, 0.9), torch.from_numpy(inputs), torch.from_numpy(lengths))}
+
+
+def turned_row_by_row(read_ahead, read_back, inputs, lengths):
+    turned = inputs.clone()
+    for row, length in enumerate(lengths.tolist()):
+        turned[row, :length] = inputs[row, :length].flip(0)
+    ahead, back = read_ahead(inputs), read_back(turned)
+    outputs = torch.zeros(*inputs.shape[:2], ahead.shape[2] + back.shape[2], dtype=ahead.dtype)
+    for row, length in enumerate(lengths.tolist()):
+        outputs[row, :length] = torch.cat([ahead[row, :length], back[row, :length].flip(0)], dim=1)
+    return outputs
+
+
+@both_directions.alternative
+def by_gathering(read_ahead, read_back, inputs, lengths):
+    place = torch.arange(inputs.shape[1])
+    real = place < lengths[:, None]
+    source = torch.where(real, lengths[:, None] - 1 - place, place)
+    rows = torch.arange(len(inputs))[:, None]
+    back = read_back(inputs[rows, source])[rows, source]
+    return torch.cat([read_ahead(inputs), back], dim=2).masked_fill(~real[:, :, None], 0)
+
+
+@both_directions.alternative
+def every_row_alone(read_ahead, read_back, inputs, lengths):
+    outputs = []
+    for row, length in zip(inputs, lengths.tolist(), strict=True):
+        text = row[None, :length]
+        both = torch.cat([read_ahead(text), read_back(text.flip(1)).flip(1)], dim=2)[0]
+        outputs.append(torch.nn.functional.pad(both, (0, 0, 0, len(row) - length)))
+    return torch.stack(outputs)
+
+
+@both_directions.alternative
+def padding_rolled_to_the_front(read_ahead, read_back, inputs, lengths):
+    time = inputs.shape[1]
+    shifts = (time - lengths).tolist()
+    # Flipped, the padding comes first; rolled on, the row begins with its last token.
+    turned = torch.stack([row.flip(0).roll(-shift, 0) for row, shift in zip(inputs, shifts, strict=True)])
+    back = torch.stack([row.roll(shift, 0).flip(0) for row, shift in zip(read_back(turned), shifts, strict=True)])
+    real = (torch.arange(time) < lengths[:, None]).to(inputs.dtype)
+    return torch.cat([read_ahead(inputs), back], dim=2) * real[:, :, None]
+
+
+def by_masks(read_ahead, read_back, inputs, lengths):
+    place = torch.arange(inputs.shape[1])
+    real = place < lengths[:, None]
+    source = torch.where(real, lengths[:, None] - 1 - place, place)
+    rows = torch.arange(len(inputs))[:, None]
+    turned = inputs[rows, source]
+    ahead = read_ahead(inputs)
+    back = read_back(turned)
+    back = back[rows, source]
+    outputs = torch.cat([ahead, back], dim=2)
+    return outputs * real[:, :, None]
+
+
+both_directions.slip(
+    "padding turned with the row",
+    by_masks,
+    "torch.where(real, lengths[:, None] - 1 - place, place)",
+    "inputs.shape[1] - 1 - place.expand(len(inputs), -1)",
+    cause="The whole row is turned, padding and all: the second reader begins with padding.",
+    hint="Write down a row of length 2 in a batch of 4, turned. Where does its last token stand?",
+)
+both_directions.slip(
+    "not turned back",
+    by_masks,
+    "    back = back[rows, source]\n",
+    "",
+    cause="The second reader's outputs are left in its own order: beside the first token stands what it said about the "
+    "last.",
+    hint="At the first token, which tokens should the second half have read?",
+)
+both_directions.slip(
+    "not turned at all",
+    by_masks,
+    "    turned = inputs[rows, source]\n",
+    "    turned = inputs\n",
+    cause="The second reader gets the row in its usual order; only its outputs are turned.",
+    hint="Change the last token of a row: should the second half of the first output change?",
+)
+both_directions.slip(
+    "both read in one direction",
+    by_masks,
+    "    back = read_back(turned)\n    back = back[rows, source]\n",
+    "    back = read_back(inputs)\n",
+    cause="Both readers go from the first token to the last.",
+    hint="Change the last token of a row: should the first output change?",
+)
+both_directions.slip(
+    "added instead of joined",
+    by_masks,
+    "torch.cat([ahead, back], dim=2)",
+    "(ahead + back)",
+    cause="The two readings are added; they should stand side by side, so that neither is lost.",
+    hint="How many features should each token have in the end?",
+)
+both_directions.slip(
+    "joined in time",
+    by_masks,
+    "    outputs = torch.cat([ahead, back], dim=2)\n    return outputs * real[:, :, None]",
+    "    return torch.cat([ahead * real[:, :, None], back * real[:, :, None]], dim=1)",
+    cause="The second reading is put behind the first, as if the text were twice as long.",
+    hint="Compare the shape of your outputs with the one asked for.",
+)
+both_directions.slip(
+    "outputs not zeroed",
+    by_masks,
+    "return outputs * real[:, :, None]",
+    "return outputs",
+    cause="Behind a row's end the outputs are not zeros.",
+    hint="Print the outputs of a row of length 1.",
+)
+both_directions.slip(
+    "second reader first",
+    by_masks,
+    "torch.cat([ahead, back], dim=2)",
+    "torch.cat([back, ahead], dim=2)",
+    cause="The halves stand in the wrong order: first what was read ahead, then what was read back.",
+    hint="Change the first token of a row. Which half of the first output should change?",
+)
+
+
+@both_directions.mistake(hint="Which of the arguments is not used?")
+def lengths_not_used(read_ahead, read_back, inputs, lengths):
+    """Nothing looks at the lengths: whole rows are turned, and the second reader begins with the padding."""
+    return torch.cat([read_ahead(inputs), read_back(inputs.flip(1)).flip(1)], dim=2)
