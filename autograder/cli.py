@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import autograder.environment  # noqa: F401  (before anything imports nbformat)
 from autograder.errors import CourseError
 
 if TYPE_CHECKING:

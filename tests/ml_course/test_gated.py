@@ -241,6 +241,30 @@ def test_the_forget_gates_begin_open():
 
 
 @both_kinds
+@pytest.mark.parametrize("frozen", ["weight_hh_l0", "weight_ih_l0"])
+def test_frozen_weights_get_no_gradient_and_the_others_the_same(kind, frozen):
+    layer, x = kind(5, 4).double(), torch.randn(3, 6, 5, dtype=torch.float64)
+    others = [name for name, _ in layer.named_parameters() if name != frozen]
+    whole = gradients(layer(x)[0], *map(layer.get_parameter, others))
+    layer.get_parameter(frozen).requires_grad_(False)
+    assert_same(gradients(layer(x)[0], *map(layer.get_parameter, others)), whole)
+    layer(x)[0].sum().backward()
+    assert layer.get_parameter(frozen).grad is None
+
+
+@both_kinds
+def test_gradients_equal_finite_differences_also_for_ragged_rows_read_backwards(kind):
+    layer = kind(2, 3, bidirectional=True).double()
+    x, lengths = torch.randn(2, 4, 2, dtype=torch.float64).requires_grad_(), torch.tensor([4, 2])
+    names = [name for name, _ in layer.named_parameters()]
+
+    def run(x, *weights):
+        return torch.func.functional_call(layer, dict(zip(names, weights, strict=True)), (x, None, lengths))[0]
+
+    assert torch.autograd.gradcheck(run, (x, *(w.detach().requires_grad_() for w in layer.parameters())))
+
+
+@both_kinds
 def test_dropout_works_between_layers_while_training(kind):
     layer, x = kind(5, 40, layers=2, dropout=0.5), torch.randn(2, 3, 5)
     torch.manual_seed(3)
