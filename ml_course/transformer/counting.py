@@ -70,6 +70,7 @@ def activation_bytes(run: Callable[[], Any], model: nn.Module) -> int:
     Every tensor an operation saves is noted; what shares a storage counts once. A fused attention kernel saves nothing
     that grows with query × key, the formula written out does.
 
+    >>> import torch
     >>> layer, x = nn.Linear(4, 4), torch.randn(3, 4, requires_grad=True)
     >>> activation_bytes(lambda: layer(x), layer)  # x itself, 12 numbers of 4 bytes
     48
