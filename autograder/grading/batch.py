@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -220,9 +220,9 @@ def examine_all(batch: Batch, todo: list[Submission]) -> Iterator[Outcome]:
     waiting, suspects, deaths = list(todo), [], Counter()
     while waiting or suspects:
         if not suspects:
-            suspects, waiting = yield from on_pool(batch, waiting, released, workers, ahead=2 * workers)
+            suspects, waiting = yield from on_pools(batch, waiting, released, workers, ahead=2)
             continue
-        guilty, suspects = yield from on_pool(batch, suspects, released, workers=1, ahead=1)
+        guilty, suspects = yield from on_pools(batch, suspects, released, workers=1, ahead=1)
         for submission in guilty:  # at most one
             deaths[submission.student] += 1
             if deaths[submission.student] < MOST_DEATHS:
@@ -234,26 +234,54 @@ def examine_all(batch: Batch, todo: list[Submission]) -> Iterator[Outcome]:
 Left = tuple[list[Submission], list[Submission]]
 
 
-def on_pool(
+def on_pools(
     batch: Batch, todo: list[Submission], released: str, workers: int, ahead: int
 ) -> Generator[Outcome, None, Left]:
-    """Local processes; yields results. Returns what was in work when a process died, and what was not yet begun."""
+    """Local processes, each with `ahead` submissions of its own share in hand; yields results.
+
+    Returns what was in work when a process died, and what was not yet begun.
+    """
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
         context.set_forkserver_preload(["torch", jobs.__name__])  # imported once, not by each worker
-    queue, running = deque(todo), {}
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
+    shares, begun, running = dealt(batch, todo, workers), [], {}
+    with contextlib.ExitStack() as stack:
+        pools = [
+            stack.enter_context(ProcessPoolExecutor(1, mp_context=context, initializer=start_worker)) for _ in shares
+        ]
+        free = deque([*range(workers)] * ahead)  # a worker stands here once for each submission it could take
         try:
-            while queue or running:
-                while queue and len(running) < ahead:
-                    running[pool.submit(jobs.grade, as_job(batch, queue[0], released))] = queue[0]
-                    queue.popleft()
+            while running or any(shares):
+                while free and any(shares):
+                    worker = free.popleft()
+                    begun.append(taken(shares, worker))  # noted before its worker can be found dead
+                    job = as_job(batch, begun[-1], released)
+                    running[pools[worker].submit(jobs.grade, job)] = begun[-1], worker
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     result = result_of(future)
-                    yield running.pop(future), result
+                    submission, worker = running.pop(future)
+                    begun.remove(submission)
+                    free.append(worker)
+                    yield submission, result
         except BrokenProcessPool:
-            return list(running.values()), list(queue)
+            return begun, [one for share in shares for one in share]
     return [], []
+
+
+def dealt(batch: Batch, todo: list[Submission], workers: int) -> list[deque[Submission]]:
+    """A share of the class for each worker. Those who have the same cases share a worker: it prepares them once."""
+    alike = defaultdict(list)
+    for one in todo:
+        alike[student_key(batch.secret, batch.topic, one.student)].append(one)
+    shares: list[deque[Submission]] = [deque() for _ in range(workers)]
+    for group in sorted(alike.values(), key=len, reverse=True):
+        min(shares, key=len).extend(group)
+    return shares
+
+
+def taken(shares: list[deque[Submission]], worker: int) -> Submission:
+    """The next of the worker's own share; when that is done, the last of the largest."""
+    return shares[worker].popleft() if shares[worker] else max(shares, key=len).pop()
 
 
 def result_of(future: Future) -> Result | Exception:

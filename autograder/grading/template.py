@@ -9,6 +9,7 @@ torch to one thread (a fork of a process that ran more hangs), never touches a G
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -34,6 +35,7 @@ def main() -> None:
     if kind == "namespaces":
         cage.enter_house(library)
     sys.path.insert(0, library if kind == "none" else str(cage.LIBRARY))
+    gc.disable()  # importing makes much and drops little: a twelfth faster without looking for what was dropped
     for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -41,6 +43,7 @@ def main() -> None:
     shell = make_shell()
     session.rehearse(shell)
     hide_autograder()
+    gc.enable()
     session.freeze()
     orders.send(pack({"ready": True}))
     with contextlib.suppress(Broken):

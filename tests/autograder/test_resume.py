@@ -263,7 +263,7 @@ def test_a_submission_that_kills_its_grader_is_left_out_and_costs_nobody_else(mo
     """Whoever was in work beside it, or had not begun, is graded; twice dead alone, it is for a person to see."""
     pools = []
 
-    def on_pool(work, todo, released, workers, ahead):
+    def on_pools(work, todo, released, workers, ahead):
         pools.append((list(todo), workers, ahead))
         for number, submission in enumerate(todo):
             if submission.student == "killer":
@@ -272,7 +272,7 @@ def test_a_submission_that_kills_its_grader_is_left_out_and_costs_nobody_else(mo
             yield submission, "graded"
         return [], []
 
-    monkeypatch.setattr(batch, "on_pool", on_pool)
+    monkeypatch.setattr(batch, "on_pools", on_pools)
     monkeypatch.setattr(batch.Batch, "released", "")
     names = ["first", "killer", *(f"later {number}" for number in range(left))]
     submissions = [batch.Submission(name, Path(name), "") for name in names]
