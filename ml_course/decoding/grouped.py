@@ -93,12 +93,13 @@ class GroupedQueryAttention(nn.Module):
         keys, values = memory if isinstance(memory, tuple) else self.keys_values(x if memory is None else memory)
         if cache is not None:
             keys, values = cache.append(keys, values)
-        if mask is not None and mask.ndim > 2:  # one of two axes holds for every head as it is
-            mask = mask.unsqueeze(-3)
+        mask = None if mask is None else mask.unsqueeze(-3)
         return self.output(merge_heads(self._answer(queries, keys, values, mask)))
 
     def _answer(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         group = self.heads // self.kv_heads
+        if group == 1:
+            return self.attend(queries, keys, values, mask)
         if self.attend is not scaled_dot_product_attention:
             keys, values = (x.repeat_interleave(group, dim=-3) for x in (keys, values))
             return self.attend(queries, keys, values, mask)

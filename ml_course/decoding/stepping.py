@@ -11,6 +11,7 @@ from torch import Tensor
 from ml_course.attention import causal_mask
 from ml_course.decoding.cache import KVCache
 from ml_course.decoding.grouped import can_cache, grouped
+from ml_course.seq2seq import times_over
 from ml_course.transformer import Transformer, TransformerLM
 
 State = tuple[KVCache, ...]
@@ -64,9 +65,7 @@ def cached_translation(
     read = [layer.cross_attention.sublayer.keys_values(memory) for layer in layers]
 
     def step(tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        times, rest = divmod(len(tokens), len(source))
-        if rest or not times:
-            raise ValueError(f"tokens has {len(tokens)} rows, expected a multiple of the {len(source)} sources")
+        times = times_over(tokens, source)
         state = tuple(KVCache(capacity) for _ in layers) if state is None else state
         start = len(state[0])
         causal = causal_mask(tokens.shape[1], start + tokens.shape[1], device=tokens.device)

@@ -1,6 +1,6 @@
 r"""From sequence to sequence: alignment by counting, encoder and decoder, beam search, pieces of words, BLEU."""
 
-from ml_course.seq2seq.beam import Beams, beam_search, length_normalised
+from ml_course.seq2seq.beam import Beams, beam_search, length_normalised, times_over, translations
 from ml_course.seq2seq.bleu import (
     Bleu,
     bleu,
@@ -46,4 +46,6 @@ __all__ = [
     "ngrams",
     "sentence_bleu",
     "shift",
+    "times_over",
+    "translations",
 ]

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ml_course.text import Vocabulary
+
 
 class Beams(NamedTuple):
     r"""What a search found, for each row the best first."""
@@ -132,3 +134,35 @@ def rows_of(state: Any, chosen: Int[Tensor, " rows"]) -> Any:
     if isinstance(state, tuple):
         return tuple(rows_of(part, chosen) for part in state)
     raise TypeError(f"state is a {type(state).__name__}, expected tensors, tuples of them, or a method `rows`")
+
+
+def times_over(tokens: Int[Tensor, "rows time"], source: Int[Tensor, "batch key"]) -> int:
+    r"""How many ways of each source a search continues: rows / batch, those of one source side by side.
+
+    Raises: ValueError for rows that are no multiple of the sources.
+
+    >>> times_over(torch.zeros(6, 1, dtype=torch.long), torch.zeros(2, 5, dtype=torch.long))
+    3
+    """
+    times, rest = divmod(len(tokens), len(source))
+    if rest or not times:
+        raise ValueError(f"tokens has {len(tokens)} rows, expected a multiple of the {len(source)} sources")
+    return times
+
+
+def translations(
+    model: Callable[..., Any],
+    source: Int[Tensor, "batch key"],
+    steps: int,
+    *,
+    beam: int = 1,
+    alpha: float = 0.0,
+    stateful: bool = False,
+) -> list[list[int]]:
+    r"""The target tokens of each source as `beam_search` finds them from <bos> on, without <bos> and <eos>.
+
+    model   the language model of the target given these sources; the other arguments are those of `beam_search`
+    """
+    prompt = torch.full((len(source), 1), Vocabulary.bos, device=source.device)
+    found = beam_search(model, prompt, steps, eos=Vocabulary.eos, beam=beam, alpha=alpha, stateful=stateful)
+    return [[token for token in row if token != Vocabulary.eos] for row in found.best()]

@@ -10,10 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ml_course.seq2seq.beam import beam_search
+from ml_course.seq2seq.beam import times_over, translations
 from ml_course.seq2seq.decoder import Decoder
 from ml_course.seq2seq.encoder import Encoder
-from ml_course.text import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -159,9 +158,7 @@ class EncoderDecoder(nn.Module):
         encoded, ready = self.encoder(source, mask), {}
 
         def model(tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-            times, rest = divmod(len(tokens), len(source))
-            if rest or not times:
-                raise ValueError(f"tokens has {len(tokens)} rows, expected a multiple of the {len(source)} sources")
+            times = times_over(tokens, source)
             if times not in ready:
                 ready[times] = encoded.repeated(times)
             return self.decoder(tokens, ready[times], state)[:2]
@@ -182,7 +179,4 @@ class EncoderDecoder(nn.Module):
 
         steps   how many tokens at most
         """
-        prompt = torch.full((len(source), 1), Vocabulary.bos, device=source.device)
-        model = self.continuing(source, mask)
-        found = beam_search(model, prompt, steps, eos=Vocabulary.eos, beam=beam, alpha=alpha, stateful=True)
-        return [[token for token in row if token != Vocabulary.eos] for row in found.best()]
+        return translations(self.continuing(source, mask), source, steps, beam=beam, alpha=alpha, stateful=True)

@@ -11,8 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ml_course.attention import MultiHeadAttention, causal_mask
-from ml_course.seq2seq import beam_search
-from ml_course.text import Vocabulary
+from ml_course.seq2seq import times_over, translations
 from ml_course.transformer.embedding import Embedding
 from ml_course.transformer.layers import DecoderLayer, EncoderLayer, FeedForward, Stack
 
@@ -137,9 +136,7 @@ class Transformer(nn.Module):
         memory = self.encode(source, mask)
 
         def model(tokens: Tensor) -> Tensor:
-            times, rest = divmod(len(tokens), len(source))
-            if rest or not times:
-                raise ValueError(f"tokens has {len(tokens)} rows, expected a multiple of the {len(source)} sources")
+            times = times_over(tokens, source)
             return self.decode(tokens, memory.repeat_interleave(times, 0), mask.repeat_interleave(times, 0))
 
         return model
@@ -158,6 +155,4 @@ class Transformer(nn.Module):
 
         steps   how many tokens at most
         """
-        prompt = torch.full((len(source), 1), Vocabulary.bos, device=source.device)
-        found = beam_search(self.continuing(source, mask), prompt, steps, eos=Vocabulary.eos, beam=beam, alpha=alpha)
-        return [[token for token in row if token != Vocabulary.eos] for row in found.best()]
+        return translations(self.continuing(source, mask), source, steps, beam=beam, alpha=alpha)
