@@ -8,6 +8,7 @@ the chapter hold no solution. Results are cached by a hash of all that they depe
 
 from __future__ import annotations
 
+import ast
 import builtins
 import contextlib
 import dis
@@ -117,7 +118,8 @@ def probe_stands_alone(exercise: Exercise) -> bool | str:
     """
     import numpy as np
 
-    borrowed = global_names(compile(exercise.probe_source, "<probe>", "exec")) - {exercise.probe_name}
+    tree = ast.parse(exercise.probe_source)
+    borrowed = global_names(compile(tree, "<probe>", "exec")) - {function.name for function in tree.body}
     if borrowed:
         return f"the probe uses names from outside itself: {', '.join(sorted(borrowed))}"
 

@@ -71,14 +71,15 @@ def headline(verdict: Verdict) -> str:
 def as_text(verdict: Verdict) -> str:
     """The verdict as lines of plain text."""
     lines = [headline(verdict)]
+    if verdict.mistake:
+        lines += [f"  This matches a known mistake: {verdict.mistake}. {verdict.cause}", f"  Hint: {verdict.hint}"]
     for facet in verdict.facets:
         mark = "✓" if facet.points == facet.max_points else "✗"
         lines.append(f"  {mark} {facet.name} ({amount(facet.points)}/{amount(facet.max_points)})")
         if facet.complaint and not verdict.called:
-            case = f"case “{facet.case}” ({facet.inputs}): " if facet.case else ""
-            lines.append(f"      {case}{facet.complaint}")
-    if verdict.mistake:
-        lines += [f"  This matches a known mistake: {verdict.mistake}. {verdict.cause}", f"  Hint: {verdict.hint}"]
+            lines.append(f"      {facet.complaint}")
+            if facet.case:
+                lines.append(f"      in the case “{facet.case}”, {facet.inputs}")
     return "\n".join(lines)
 
 
@@ -88,8 +89,8 @@ def as_html(verdict: Verdict) -> str:
     rows = []
     for facet in verdict.facets:
         earned = facet.points == facet.max_points
-        case = f"<div><b>case</b> {escape(facet.case)} <code>{escape(facet.inputs)}</code></div>" if facet.case else ""
-        complaint = f"{case}<div>{escape(facet.complaint)}</div>" if facet.complaint and not verdict.called else ""
+        case = f"<div>in the case “{escape(facet.case)}”, <code>{escape(facet.inputs)}</code></div>" * bool(facet.case)
+        complaint = f"<div>{escape(facet.complaint)}</div>{case}" if facet.complaint and not verdict.called else ""
         rows.append(
             f'<tr><td style="text-align:left;white-space:nowrap;vertical-align:top">{"✓" if earned else "✗"} '
             f'{escape(facet.name)}</td><td style="vertical-align:top;white-space:nowrap">'
@@ -104,5 +105,5 @@ def as_html(verdict: Verdict) -> str:
     return (
         f'<div role="status" style="border-left:.35em solid {colour};padding:.3em .8em;margin:.3em 0">'
         f"<b>{escape(headline(verdict))}</b>"
-        f'<table style="margin:.4em 0 0">{"".join(rows)}</table>{mistake}</div>'
+        f'{mistake}<table style="margin:.4em 0 0">{"".join(rows)}</table></div>'
     )

@@ -39,9 +39,11 @@ from typing import Any
 
 import numpy as np
 
+from autograder import probes
 from autograder.errors import CourseError
 
 GRADIENTS, DTYPE, SIDE_EFFECTS = "gradients", "dtype", "no side effects"
+AUTOGRAD = ("backward", "grad", "vjp", "jvp", "jacobian")  # what does the way back by itself
 
 
 class Case:
@@ -120,6 +122,7 @@ class Exercise:
     forbidden   last names of functions and classes that may not be called ("softmax", "MultiheadAttention");
                 the topic's own module is always forbidden
     difficulty  1 to 3; minutes: what a student should expect
+    results     names of the results where the answer returns several: ("outputs", "state")
     seconds, megabytes   limits when graded, for all cases together
     rtol        relative tolerance for float64 results (float32 and bfloat16 get their own, coarser one)
     equivalent_mutants   {changed line as the audit prints it: why no case can tell it from the solution}
@@ -134,6 +137,7 @@ class Exercise:
         difficulty: int,
         minutes: int,
         forbidden: tuple[str, ...] = (),
+        results: tuple[str, ...] = (),
         seconds: float = 5.0,
         megabytes: int = 1024,
         rtol: float = 1e-6,
@@ -141,7 +145,8 @@ class Exercise:
     ):
         self.name, self.reference, self.facets = name, reference, facets
         self.difficulty, self.minutes = difficulty, minutes
-        self.forbidden, self.seconds, self.megabytes, self.rtol = forbidden, seconds, megabytes, rtol
+        self.forbidden, self.results, self.rtol = forbidden, results, rtol
+        self.seconds, self.megabytes = seconds, megabytes
         self.equivalent_mutants = equivalent_mutants or {}
         self.module = sys.modules[sys._getframe(1).f_globals["__name__"]]
         self.alternatives: list[Version] = []
@@ -174,8 +179,13 @@ class Exercise:
         return generate
 
     def probe(self, function: Callable) -> Callable:
-        """Self-contained: calls the student's answer on one case and returns a dict of plain values, no judgement."""
-        self.probe_source = undecorated(function)
+        """Calls the student's answer on one case and returns a dict of plain values, no judgement.
+
+        Self-contained but for the functions of `autograder.probes` that it calls: their source goes with it.
+        """
+        named = map(function.__globals__.get, function.__code__.co_names)
+        helpers = [each for each in named if inspect.isfunction(each) and each.__module__ == probes.__name__]
+        self.probe_source = "\n\n".join(map(undecorated, [*helpers, function]))
         self.probe_name = function.__name__
         return function
 

@@ -6,7 +6,7 @@ Nothing here runs a line of a student's code: replies are plain values, however 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import DTYPE, GRADIENTS, SIDE_EFFECTS, Case, Exercise, Mistake
-from autograder.probing import Question, Reply, TimeUp, deadline, hung, observe
+from autograder.probing import NOT_RUN, Question, Reply, TimeUp, deadline, from_here_on, hung, observe
 from autograder.wire import Array, Other, plain
 
 SHORT = reprlib.Repr()  # never spells out a container of millions
@@ -77,7 +77,8 @@ Ask = Callable[[Question], Reply]
 
 def question(exercise: Exercise, case: Case) -> Question:
     """The case as it is sent to a student's process."""
-    return Question(exercise.probe_source, exercise.probe_name, case.inputs, exercise.topic, list(exercise.forbidden))
+    ways = dict(forbidden=list(exercise.forbidden), results=list(exercise.results))
+    return Question(exercise.probe_source, exercise.probe_name, case.inputs, exercise.topic, **ways)
 
 
 def ask_here(answer: Callable) -> Ask:
@@ -91,7 +92,7 @@ def judge(exercise: Exercise, ask: Ask, seed: int, seconds: float | None = None)
 
 
 def collect(exercise: Exercise, ask: Ask, seed: int, seconds: float | None = None) -> tuple[Reply, ...]:
-    """The replies to every case of `seed`; those after a hang or an exit say so instead."""
+    """The replies to every case of `seed`; those after a hang or an exit are not run."""
     cases, seconds = exercise.make_cases(seed), seconds or exercise.seconds
     replies: list[Reply] = []
     try:
@@ -104,7 +105,7 @@ def collect(exercise: Exercise, ask: Ask, seed: int, seconds: float | None = Non
         failed = Reply(error=type(error).__name__, message=str(error))
     else:
         return tuple(replies)
-    return (*replies, *[failed] * (len(cases) - len(replies)))
+    return (*replies, *from_here_on(failed, len(cases) - len(replies)))
 
 
 @lru_cache(maxsize=1024)
@@ -178,13 +179,13 @@ def complain(exercise: Exercise, case: Case, got: Reply, want: Reply, proven: se
     """Everything wrong with one reply; facets that were put to the test are added to `proven`."""
     if got.error:
         where = f", at {got.line}" if got.line else ""
-        said = got.message if got.error == "TimeUp" else f"{got.error}: {got.message}"
+        said = got.message if got.error in ("TimeUp", NOT_RUN) else f"{got.error}: {got.message}"
         yield Complaint(case.facet, (said or got.error) + where)
         return
     if SIDE_EFFECTS in exercise.facets:
         proven.add(SIDE_EFFECTS)
         for name, before in case.inputs.items():
-            if isinstance(before, np.ndarray) and not same(plain(before), got.after.get(name)):
+            if isinstance(before, np.ndarray | list | dict) and not same(plain(before), got.after.get(name)):
                 yield Complaint(SIDE_EFFECTS, f"the argument {name} was changed: work on a copy")
     if exercise.custom_judge:
         proven.update(facet_of(exercise, case, key) for key in want.outputs)
@@ -228,12 +229,9 @@ def difference(key: str, got: Any, want: Any, rtol: float = 1e-6) -> Difference 
         if len(got) != len(want):
             return Difference(f"{key}: expected {len(want)} items, got {len(got)}: {brief(got)}")
         keys = want.keys() if isinstance(want, dict) else range(len(want))
-        for item in keys:
-            inner = got.get(item) if isinstance(got, dict) else got[item]
-            wrong = difference(f"{key}[{item!r}]", inner, want[item], rtol)
-            if wrong:
-                return wrong
-        return None
+        inner = got.get if isinstance(got, dict) else got.__getitem__
+        found = (difference(f"{key}[{item!r}]", inner(item), want[item], rtol) for item in keys)
+        return min(filter(None, found), key=lambda wrong: wrong.dtype_only, default=None)  # numbers first
     close = type(got) is type(want) and (
         got == want or (type(want) is float and bool(np.isclose(got, want, rtol, 0, True)))
     )
@@ -242,11 +240,13 @@ def difference(key: str, got: Any, want: Any, rtol: float = 1e-6) -> Difference 
 
 def _array_difference(key: str, got: Any, want: Array, rtol: float) -> Difference | None:
     if not isinstance(got, Array):
-        told = " (is there a return?)" if got is None else ""
+        if key.startswith("gradient") and type(got) is str:  # a probe says why there is none
+            return Difference(f"no {key}: {got.removeprefix('none: ')}")
+        told = " (is there a return?)" if got is None and not key.startswith("gradient") else ""
         return Difference(f"{key}: expected {want.described}, got {brief(got)}{told}")
     if got.data.shape != want.data.shape:
         return Difference(f"{key}: expected shape {want.data.shape}, got {got.data.shape}")
-    within = tolerance(got.dtype if got.data.dtype.kind == "f" else want.dtype, rtol)
+    within = max(tolerance(got.dtype, rtol), tolerance(want.dtype, rtol))
     if got.data.dtype.kind in "biu" and want.data.dtype.kind in "biu":
         bad = got.data != want.data
     else:
@@ -293,6 +293,8 @@ def brief(value: Any) -> str:
         return f"{type(value).__name__} of {len(value)}: {shown}{', …' if len(value) > 3 else ''}"
     if isinstance(value, Other):
         return f"something of type {value.type_name}"
+    if type(value) is float and not value.is_integer():
+        return f"{value:.8g}"
     text = SHORT.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -305,6 +307,10 @@ def same(a: Any, b: Any) -> bool:
     """Equal to the last bit, NaN included."""
     if isinstance(a, Array) and isinstance(b, Array):
         return a.dtype == b.dtype and a.data.shape == b.data.shape and bool(np.array_equal(a.data, b.data, _has_nan(a)))
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     return type(a) is type(b) and a == b
 
 
@@ -313,23 +319,51 @@ def _has_nan(array: Array) -> bool:
 
 
 def diagnose(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Mistake | None:
-    """The known mistake whose replies to all cases equal these, if there is one."""
+    """The known mistake that explains the most of what is wrong with the replies, if there is one.
+
+    Wherever the mistake is wrong the replies have to be wrong in the same way. Elsewhere they may have faults of their
+    own, but fewer than the mistake explains. Types count only where all the numbers are right.
+    """
+    pairs = [(got, want) for got, (_, want) in zip(replies, expected_replies(exercise, seed), strict=True)]
+    dtypes = all(alike(exercise, got, want, dtypes=False) for got, want in pairs)
+    wrong = sum(not faultless(exercise, got, want, dtypes) for got, want in pairs)
+    best, most = None, 0
     for mistake in exercise.mistakes:
-        theirs = (mistaken_reply(exercise, mistake, seed, index) for index in range(len(replies)))
-        if all(alike(exercise, got, mistaken) for got, mistaken in zip(replies, theirs, strict=True)):
-            return mistake
-    return None
+        explained = 0
+        for index, (got, want) in enumerate(pairs):
+            theirs = mistaken_reply(exercise, mistake, seed, index)
+            gradients = faultless(exercise, theirs, want, dtypes, gradients=False)  # wrong values have wrong gradients
+            if gradients and faultless(exercise, theirs, want, dtypes):
+                continue
+            if not alike(exercise, got, theirs, dtypes, gradients):
+                break
+            explained += 1
+        else:
+            if explained > most and 2 * explained > wrong:
+                best, most = mistake, explained
+    return best
 
 
-def alike(exercise: Exercise, got: Reply, mistaken: Reply) -> bool:
+def faultless(exercise: Exercise, got: Reply, want: Reply, dtypes: bool = True, gradients: bool = True) -> bool:
+    """Whether a reply is what is wanted, and the inputs are untouched where that is asked for."""
+    untouched = SIDE_EFFECTS not in exercise.facets or same(got.after, want.after)
+    return untouched and alike(exercise, got, want, dtypes, gradients)
+
+
+def alike(exercise: Exercise, got: Reply, other: Reply, dtypes: bool = True, gradients: bool = True) -> bool:
     """Whether two replies tell the same story: the same error, or outputs that cannot be told apart."""
-    if got.error or mistaken.error:
-        return (got.error, got.message) == (mistaken.error, mistaken.message)
-    if SIDE_EFFECTS in exercise.facets and not (
-        got.after.keys() == mistaken.after.keys()
-        and all(difference("", got.after[key], value, exercise.rtol) is None for key, value in mistaken.after.items())
-    ):
+    if got.error or other.error:
+        return (got.error, got.message) == (other.error, other.message)
+    if SIDE_EFFECTS in exercise.facets and not _agree(exercise, got.after, other.after):
         return False
-    return got.outputs.keys() == mistaken.outputs.keys() and all(
-        difference("", got.outputs[key], value, exercise.rtol) is None for key, value in mistaken.outputs.items()
-    )
+    apart = not gradients and GRADIENTS in exercise.facets
+    skipped = [key for key in other.outputs if apart and key.startswith("gradient")]
+    return _agree(exercise, got.outputs, other.outputs, dtypes, skipped)
+
+
+def _agree(exercise: Exercise, got: dict, other: dict, dtypes: bool = True, skipped: Collection[str] = ()) -> bool:
+    """Whether two dictionaries of plain values have the same keys and, but for those skipped, the same values."""
+    if got.keys() != other.keys():
+        return False
+    differences = (difference("", got[key], other[key], exercise.rtol) for key in other if key not in skipped)
+    return not any(wrong and (dtypes or not wrong.dtype_only) for wrong in differences)

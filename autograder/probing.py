@@ -29,6 +29,7 @@ from autograder.wire import LARGEST_MESSAGE, Array, pack, plain, unpack, weight
 LARGEST_REPLY = LARGEST_MESSAGE // 16  # bytes of one case's outputs; an exercise has up to a dozen cases
 PATIENCE = 4  # seconds by the clock that an answer may take for each second of work
 WATCHED_PACKAGES = {"torch", "numpy", "scipy", "sklearn", "ml_course"}
+NOT_RUN = "NotRun"
 
 
 class TimeUp(BaseException):
@@ -37,7 +38,7 @@ class TimeUp(BaseException):
 
 @dataclass(frozen=True)
 class Question:
-    """A probe's source and one case's plain inputs."""
+    """A probe's source and one case's plain inputs; the names of the results where the answer returns several."""
 
     probe: str
     probe_name: str
@@ -45,6 +46,7 @@ class Question:
     topic: str
     forbidden: list[str] = field(default_factory=list)
     seed: int = 0
+    results: list[str] = field(default_factory=list)
 
     def pack(self) -> bytes:
         return pack({key: plain(value) for key, value in vars(self).items()})
@@ -79,6 +81,8 @@ def observe(question: Question, answer: Callable, watch: bool = True) -> Reply:
     exec(compiled(question.probe), namespace)
     inputs = {name: as_passed(value) for name, value in question.inputs.items()}
     reseed(question.seed)
+    if question.results:
+        answer = returning(answer, question.results)
     called: set[str] = set()
     try:
         with watching(question.forbidden, question.topic, called) if watch else contextlib.nullcontext():
@@ -89,8 +93,22 @@ def observe(question: Question, answer: Callable, watch: bool = True) -> Reply:
         reply = Reply(error=type(error).__name__, message=str(error)[:500], line=own_line(error), called=sorted(called))
     if weight(reply.outputs) > LARGEST_REPLY:
         return Reply(error="ValueError", message=f"the result is larger than {LARGEST_REPLY // 2**20} MB")
-    after = {name: plain(value) for name, value in inputs.items() if isinstance(value, np.ndarray)}
+    after = {name: plain(value) for name, value in inputs.items() if isinstance(value, np.ndarray | list | dict)}
     return replace(reply, after=after)
+
+
+def returning(answer: Callable, results: list[str]) -> Callable:
+    """The answer, with a plain word where it does not return as many results as are asked for."""
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        returned = answer(*args, **kwargs)
+        several = isinstance(returned, tuple | list)
+        if several and len(returned) == len(results):
+            return returned
+        got = len(returned) if several else "None" if returned is None else f"one {type(returned).__name__}"
+        raise TypeError(f"expected {len(results)} results, `return {', '.join(results)}`, got {got}")
+
+    return checked
 
 
 @cache
@@ -99,11 +117,15 @@ def compiled(source: str) -> CodeType:
 
 
 def as_passed(value: Any) -> Any:
-    """An input as the probe receives it: arrays as a writable copy, so that no case leaks into the next."""
+    """An input as the probe receives it: a copy that may be written into, so that no case leaks into the next."""
     if isinstance(value, Array):
         return np.array(value.data)
     if isinstance(value, np.ndarray):
         return np.array(value)
+    if isinstance(value, list):
+        return [as_passed(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_passed(item) for key, item in value.items()}
     return value
 
 
@@ -193,8 +215,15 @@ def _function_mode(seen: set[Callable]) -> contextlib.AbstractContextManager:
 
 def hung(seconds: float) -> Reply:
     """The reply of an answer that ran past its time."""
-    why = "is there a loop that never ends, or one where an array operation would do?"
+    why = "is there a loop that never ends, or one that does far more work than is needed?"
     return Reply(error="TimeUp", message=f"no result after {seconds:g} s: {why}")
+
+
+def from_here_on(failed: Reply, cases: int) -> list[Reply]:
+    """The replies to the case in which an answer ran out of time or ended everything, and to those never reached."""
+    why = "the time was used up" if failed.error == "TimeUp" else "the program ended"
+    skipped = Reply(error=NOT_RUN, message=f"not run: {why} in an earlier case")
+    return [failed, *[skipped] * (cases - 1)] if cases else []
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@
 # wrong and a hint. Each exercise stands alone: no answer needs an earlier one.
 #
 # Everywhere: the batch comes first, then heads, then time; masks are `bool` and **True means may attend**; results have
-# the dtype of the inputs. The axes are called `batch`, `heads`, `kv_heads` (heads of keys and values), `time`,
-# `d_head`, `vocab`.
+# the dtype of the inputs; and unless the text says otherwise, inputs are never changed. The axes are called `batch`,
+# `heads`, `kv_heads` (heads of keys and values), `time`, `d_head`, `vocab`. Where the text asks for gradients, build
+# new tensors: torch cannot go back through one that was written into (`+=`, `x[…] = …`) while it was still needed.
 
 # %%
 import math
@@ -28,7 +29,7 @@ from autograder import check
 # and one value of `d_head` numbers.
 #
 # **Write** `cache_bytes(tokens, batch, layers, kv_heads, d_head, bytes_per_number)`: the bytes that the caches of all
-# layers take for `batch` texts of `tokens` tokens each.
+# layers take for `batch` texts of `tokens` tokens each (8.0 is as good as 8).
 #
 # **Example.** One token of one text, 96 layers, 96 heads, `d_head = 128` and two bytes a number, the sizes of GPT-3:
 # 4,718,592 bytes. Four and a half mebibytes for *one* token!
@@ -43,6 +44,13 @@ def cache_bytes(tokens, batch, layers, kv_heads, d_head, bytes_per_number):
     return (keys + values) * layers * batch * bytes_per_number
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(cache_bytes(1, 1, 96, 96, 128, 2))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("decoding.cache_bytes", cache_bytes)
@@ -94,7 +102,8 @@ check("decoding.append", append)
 # - `queries`, `keys`: `(batch, heads, new, d_head)`, `values`: `(batch, heads, new, features)` belong to the new
 #   tokens; `past_keys`: `(batch, heads, past, d_head)` and `past_values`: `(batch, heads, past, features)` to those
 #   before them. `past` may be 0.
-# - The result is `(batch, heads, new, features)`.
+# - The result is `(batch, heads, new, features)`. Gradients must be able to flow back into `queries`, `keys` and
+#   `values`.
 # - `torch.softmax` is allowed, torch's ready-made attention is not.
 #
 # **Example.** With three old tokens and two new ones the first new token sees four keys and the second five.
@@ -134,7 +143,8 @@ check("decoding.cached_attention", cached_attention)
 # - `queries`: `(batch, heads, query, d_head)`; `keys`, `values`: `(batch, kv_heads, key, d_head)`; `heads` is divisible
 #   by `kv_heads`.
 # - `mask`: `None` or `bool`, `(query, key)`, the same for all; every query may attend to something.
-# - The result is `(batch, heads, query, d_head)`; each head is scaled dot product attention.
+# - The result is `(batch, heads, query, d_head)`; each head is scaled dot product attention. Gradients must be able to
+#   flow back into `queries`, `keys` and `values`.
 # - `torch.softmax` is allowed, torch's ready-made attention is not.
 #
 # **Example.** With four heads of queries and two of keys, query heads 0 and 1 ask key head 0, query heads 2 and 3 ask
@@ -168,6 +178,7 @@ check("decoding.grouped_attention", grouped_attention)
 # **Write** `accept(p, q, drafted, coins)`: how many guesses stay.
 #
 # - `p`, `q`: `(ahead, vocab)`; `drafted`: `(ahead,)`, the guesses $x_i$ as integers; `coins`: `(ahead,)`, the $u_i$.
+#   There is at least one guess.
 # - $q_i(x_i) > 0$ always, since the draft has drawn $x_i$.
 # - The result is a whole number from 0 to `ahead`.
 #
@@ -186,6 +197,15 @@ def accept(p, q, drafted, coins):
 
 
 # %%
+# The example of the text, with two tokens to choose from; the draft has drawn the first one three times.
+try:
+    q = torch.tensor([[0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])
+    p = torch.tensor([[0.4, 0.6], [0.8, 0.2], [0.05, 0.95]])
+    print(accept(p, q, torch.tensor([0, 0, 0]), torch.tensor([0.4, 0.9, 0.3])))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("decoding.accept", accept)
 
 # %% [markdown]
@@ -201,6 +221,7 @@ check("decoding.accept", accept)
 #
 # - Each row of the result sums to one.
 # - Where $p$ and $q$ are the same distribution nothing is ever rejected, and the formula is 0/0: return $p$ there.
+#   (Where they agree in single tokens only, the formula holds: these tokens get 0.)
 # - `q` may be all zeros in a row (no draft at all): the formula then gives $p$ by itself.
 #
 # **Example.** For $p$ = (0.5, 0.5, 0) and $q$ = (0.2, 0.3, 0.5) it is (0.6, 0.4, 0).
@@ -215,6 +236,13 @@ def residual_distribution(p, q):
     return torch.where(mass == 0, p, surplus / mass)
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(residual_distribution(torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.2, 0.3, 0.5])))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("decoding.residual_distribution", residual_distribution)
@@ -248,6 +276,13 @@ def speed_up(alpha, ahead, cost):
 
 
 # %%
+# The examples of the text.
+try:
+    print(speed_up(0.5, 2, 0.0), speed_up(0.5, 2, 0.25))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("decoding.speed_up", speed_up)
 
 # %% [markdown]
@@ -259,7 +294,8 @@ check("decoding.speed_up", speed_up)
 # **Write** `greedy_speculation(target, draft, prompt, steps, ahead)`.
 #
 # - `prompt` is a list of one or more tokens (integers). The result is a list: the prompt and the `steps` tokens that
-#   the target alone would write after it.
+#   the target alone would write after it. `steps` may be 0: then there is nothing to ask. `ahead` is 1 or more. The
+#   list `prompt` itself stays as it is.
 # - `target(tokens)` takes a list and returns a list of the same length: entry `t` is the token it would write after
 #   `tokens[0] … tokens[t]`. One call judges all guesses at once. **It is expensive: call it once in a round**, and
 #   never for anything else.
@@ -290,6 +326,18 @@ def greedy_speculation(target, draft, prompt, steps, ahead):
     return tokens[:stop]
     ### END SOLUTION
 
+
+# %%
+# The example of the text, five tokens long: the target should be called once.
+try:
+
+    def counting_up(tokens):
+        print("the target reads", tokens)
+        return [token + 1 for token in tokens]
+
+    print(greedy_speculation(counting_up, lambda tokens: 9 if tokens[-1] == 4 else tokens[-1] + 1, [1], 4, 4))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("decoding.greedy_speculation", greedy_speculation)

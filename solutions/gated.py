@@ -26,7 +26,7 @@ from autograder import check
 # The lecture says that a GRU has fewer parameters than an LSTM. How many has each?
 #
 # **Write** `count_parameters(gates, features, hidden, layers, bidirectional)`: the number of parameters of torch's
-# layer, a whole number. `gates` is the number of weighted sums in one step: 3 for a GRU, 4 for an LSTM.
+# layer (56.0 is as good as 56). `gates` is the number of weighted sums in one step: 3 for a GRU, 4 for an LSTM.
 #
 # - One layer in one direction has four parameters: `weight_ih` `(gates · hidden, what it reads)`, `weight_hh`
 #   `(gates · hidden, hidden)`, and two biases `(gates · hidden,)`.
@@ -51,6 +51,13 @@ def count_parameters(gates, features, hidden, layers, bidirectional):
 
 
 # %%
+# The example of the text.
+try:
+    print(count_parameters(4, 3, 2, 1, False))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("gated.count_parameters", count_parameters)
 
 # %% [markdown]
@@ -62,7 +69,7 @@ check("gated.count_parameters", count_parameters)
 # **Write** `memory_bias(steps, share)` for a whole number `steps` ≥ 1 and a share between 0 and 1. It returns a number.
 #
 # - `steps` may be huge. For $10^{18}$ the gate is so near to 1 that a computer rounds it to 1; the bias is still an
-#   ordinary number (about 41).
+#   ordinary number (for a share of ½ about 41.8).
 #
 # **Example.** `memory_bias(1, 0.5)` is 0, and `memory_bias(100, 0.5)` is about 4.968.
 #
@@ -110,6 +117,7 @@ check("gated.memory_bias", memory_bias)
 # - `x`: `(batch, features)`; `h` and `c`: `(batch, hidden)`.
 # - `weight_ih`: `(4 · hidden, features)`, `weight_hh`: `(4 · hidden, hidden)`, `bias`: `(4 · hidden,)`. Their rows are
 #   those of the input gate, the forget gate, the candidate and the output gate, in this order.
+# - Gradients must be able to flow back into all six arguments: build new tensors instead of writing into old ones.
 # - torch's ready-made LSTM is not allowed.
 #
 # **Example.** With all weights and biases zero, every gate is ½ and the candidate is 0: `c` is halved.
@@ -125,6 +133,14 @@ def lstm_step(x, h, c, weight_ih, weight_hh, bias):
     return show.sigmoid() * memory.tanh(), memory
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    x, state = torch.ones(1, 3), torch.tensor([[1.0, -2.0]])
+    print(*lstm_step(x, state, state, torch.zeros(8, 3), torch.zeros(8, 2), torch.zeros(8)))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("gated.lstm_step", lstm_step)
@@ -149,6 +165,7 @@ check("gated.lstm_step", lstm_step)
 #
 # - `x`: `(batch, features)`, `h`: `(batch, hidden)`; the three weights: `(hidden, hidden + features)`, the two biases:
 #   `(hidden,)`.
+# - Gradients must be able to flow back into all seven arguments: build new tensors instead of writing into old ones.
 # - torch's ready-made GRU is not allowed (nor would it give these numbers).
 #
 # **Example.** With all weights and biases zero, both gates are ½ and the candidate is 0: `h` is halved.
@@ -167,6 +184,14 @@ def gru_step(x, h, reset_weight, update_weight, candidate_weight, reset_bias, up
 
 
 # %%
+# The example of the text.
+try:
+    x, h, weight, bias = torch.ones(1, 3), torch.tensor([[1.0, -2.0]]), torch.zeros(2, 5), torch.zeros(2)
+    print(gru_step(x, h, weight, weight, weight, bias, bias))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("gated.gru_step", gru_step)
 
 # %% [markdown]
@@ -183,6 +208,9 @@ check("gated.gru_step", gru_step)
 #   `(batch, hidden)`, the state to start from.
 # - Outputs `(batch, time, hidden)`: the new `h` of every step, and **zeros** behind the end of a row.
 # - Final `h` and `c`: those after the row's own last token. A row of length 0 keeps the state it came with.
+# - Gradients must be able to flow back into the inputs, into `h` and `c`, and into the weights inside `step`: build new
+#   tensors instead of writing into old ones.
+# - The padding holds numbers that mean nothing, but never NaN or infinite ones.
 #
 # **Example.** A step that adds the input to both parts, one row `[1, 2, 100]` of length 2, from zeros: the outputs are
 # `[1, 3, 0]` and both parts of the final state are 3.
@@ -232,6 +260,7 @@ check("gated.carry_state", carry_state)
 #   beginning with its last token, not with the padding.
 # - The result is `(batch, time, 2 · hidden)`: at each token what was read ahead up to it, then what was read back up to
 #   it. Behind the end of a row stand zeros.
+# - To the networks a zero is a number like any other: setting the padding to zero does not hide it from them.
 #
 # **Example.** Let both networks be running sums. The row `[1, 2, 3, 9]` of length 3 gives
 # `[[1, 6], [3, 5], [6, 3], [0, 0]]`.
@@ -284,7 +313,7 @@ check("gated.both_directions", both_directions)
 #
 # - `forget` ($f$), `written` ($u$) and `direct` ($d$): `(batch, time, hidden)`; `start` ($c_0$): `(batch, hidden)`.
 # - The gates of step 1 stand at index 0 of the axis `time`. $d_t$ stands at the same index as $f_t$ and $u_t$.
-# - The arguments are not changed.
+# - The arguments are not changed, and the results have their dtype, `float32` or `float64`.
 # - No automatic differentiation: the loop is the exercise.
 #
 # **Example.** One row and one number: gates `[0.5, 0.5]`, written `[1, 1]`, start `2`, direct `[0, 1]`. The cell states

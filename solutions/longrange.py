@@ -5,13 +5,14 @@
 # (a softmax finished while it is being read), fewer pairs (sparse masks, hashing), sums made before anybody asks
 # (features), and a layer that need not remember its input.
 #
-# There are eight exercises; each stands alone. Plan about two and a half hours. Below each answer stands one line,
-# `check(…)`: run it as often as you like. It tells you which parts are right, the first case that fails, and, when it
-# recognises your mistake, what went wrong and a hint.
+# There are eight exercises; each stands alone. Plan about two and three quarter hours. Below each answer stands one
+# line, `check(…)`: run it as often as you like. It tells you which parts are right, the first case that fails, and,
+# when it recognises your mistake, what went wrong and a hint.
 #
 # Everywhere: masks are `bool` and **True means may attend**; the batch comes first; inputs are never changed; results
 # have the dtype of the inputs. The axes are called `batch`, `heads`, `query`, `key`, `time`, `d_head`, `features`; `…`
-# stands for any number of axes in front, also none.
+# stands for any number of axes in front, also none. Where the text asks for gradients, build new tensors: torch cannot
+# go back through one that was written into (`+=`, `x[…] = …`) while it was still needed.
 
 # %%
 import math
@@ -82,11 +83,17 @@ check("longrange.merge_parts", merge_parts)
 # **Write** `blockwise_attention(queries, keys, values, block, causal=False)`.
 #
 # - `queries`: `(…, query, d_head)`, `keys`: `(…, key, d_head)`, `values`: `(…, key, features)`.
-# - The keys are read in blocks of `block` (the last may be shorter). No tensor may be nearly as large as `query × key`:
-#   scores of all queries for *one block of keys* at a time are small enough.
-# - With `causal`, query `i` stands at position `i + key − query` of the keys and sees those up to its own position.
-# - Scores may be in the hundreds and rise or fall from block to block.
+# - The keys are read in blocks of `block` (the last may be shorter). No tensor may be nearly as large as `query × key`,
+#   nor all that you keep at one time: scores of all queries for *one block of keys* are small enough. If you would
+#   rather cut the queries, or cut finer, do: only the memory counts.
+# - With `causal`, query `i` stands at position `i + key − query` of the keys and sees those up to its own position
+#   (`query ≤ key`, so each sees something).
+# - Scores may be in the hundreds, of either sign, and rise or fall from block to block; for a query all of them may lie
+#   around −900.
 # - torch's ready-made attention is not allowed.
+#
+# **Example.** One query `[0]`, the keys `[0]`, `[0]`, `[0]` and the values `[3]`, `[6]`, `[0]` in blocks of 2: after
+# the first block $m = 0$, $l = 2$, $o = 9$; after the second $l = 3$, $o = 9$, and the result is `[[3]]`.
 #
 # <details><summary>A hint</summary>
 #
@@ -117,6 +124,13 @@ def blockwise_attention(queries, keys, values, block, causal=False):
     return weighted / total[..., None]
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(blockwise_attention(torch.zeros(1, 1), torch.zeros(3, 1), torch.tensor([[3.0], [6.0], [0.0]]), 2))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("longrange.blockwise_attention", blockwise_attention)
@@ -172,7 +186,7 @@ check("longrange.sparse_mask", sparse_mask)
 # **Write** `hash_buckets(vectors, rotations)`.
 #
 # - `vectors`: `(…, time, d_head)`; `rotations`: `(rounds, d_head, half)`, an $R$ for each round of hashing.
-# - The result is an integer tensor `(…, rounds, time)` of numbers from 0 to `2 · half − 1`.
+# - The result is a tensor of integers (int64, int32 …), `(…, rounds, time)`, with numbers from 0 to `2 · half − 1`.
 #
 # **Example.** With $R$ the identity of size 2 the vectors `[1, 0.1]`, `[9, 1]` and `[-1, 0]` fall into the buckets 0, 0
 # and 2.
@@ -201,6 +215,9 @@ check("longrange.hash_buckets", hash_buckets)
 #
 # **Write** `invert_layer(y1, y2, first, second)`. `first` is the function $F$, `second` is $G$. The result is the tuple
 # `(x1, x2)`. `y1` and `y2` themselves are not changed.
+#
+# **Example.** With $F(x) = 2x$ and $G(x) = 10x$ the inputs $x_1 = 1$, $x_2 = 3$ become $y_1 = 7$, $y_2 = 73$. From
+# these you get back 1 and 3.
 
 
 # %%
@@ -212,6 +229,13 @@ def invert_layer(y1, y2, first, second):
     return x1, x2
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(*invert_layer(torch.tensor([7.0]), torch.tensor([73.0]), lambda x: 2 * x, lambda x: 10 * x))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("longrange.invert_layer", invert_layer)
@@ -231,7 +255,12 @@ check("longrange.invert_layer", invert_layer)
 # - `queries`, `keys`: `(…, time, d_head)`, `values`: `(…, time, features)`, outputs as the values.
 # - `matrix` is $S$: `(…, d_head, features)`; `sums` is $z$: `(…, d_head)`. Without a state both begin with zeros; with
 #   one, the recurrence goes on from it.
+# - Gradients must be able to flow back from all results into queries, keys and values. So do not write into `matrix`
+#   and `sums` (`+=`), make new ones; outputs gathered in a list become one tensor by `torch.stack`.
 # - A loop over time is fine. `F.elu` is allowed.
+#
+# **Example.** With queries and keys 0, $\varphi$ is 1 everywhere, and each output is the mean of the values so far:
+# the values 2, 4, 9 give 2, 3, 5.
 
 
 # %%
@@ -253,6 +282,13 @@ def linear_recurrence(queries, keys, values, state=None):
 
 
 # %%
+# The example of the text.
+try:
+    print(linear_recurrence(torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([[2.0], [4.0], [9.0]])))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("longrange.linear_recurrence", linear_recurrence)
 
 # %% [markdown]
@@ -264,7 +300,7 @@ check("longrange.linear_recurrence", linear_recurrence)
 # $$\varphi(x) = \frac{e^{-\lVert x\rVert^2/2}}{\sqrt m}\,\bigl[e^{w_1\cdot x}, \dots, e^{w_m\cdot x}\bigr]$$
 #
 # **Write** `positive_features(x, directions)` for `x` of shape `(…, d_head)` and `directions` $w_1 … w_m$ of shape
-# `(m, d_head)`. The result has the shape `(…, m)`.
+# `(m, d_head)`. The result has the shape `(…, m)`, and gradients must be able to flow back into `x`.
 #
 # **Example.** A vector of zeros has all features $1/\sqrt m$.
 
@@ -301,12 +337,16 @@ check("longrange.positive_features", positive_features)
 #
 # - `queries`: `(…, query, d_head)`, `keys` and `values`: `(…, key, d_head)`, `bias` is $w$: `(query, key)`. The
 #   exponentials and ⊙ work on each of the `d_head` features alone.
-# - Keys, or $w$, may be around 1000: nothing may overflow.
+# - The keys may be around 1000 or −1000, or $w$ may (not both at once): nothing may overflow.
+# - Gradients must be able to flow back into all four arguments.
+#
+# **Example.** With $q = 0$, all keys 0 and $w = 0$ each output is half (σ(0) = ½) the mean of the values: values 2 and
+# 4 give 1.5 for every query.
 #
 # <details><summary>A hint</summary>
 #
 # What may be subtracted from an exponent without changing the quotient? A softmax over the right axis does it for you.
-# Or: $e^{k_j + w_{ij}} = e^{w_{ij}} e^{k_j}$ makes of each sum a product of matrices.
+# Or, after subtracting: $e^{k_j + w_{ij}} = e^{w_{ij}} e^{k_j}$ makes of each sum a product of matrices.
 # </details>
 
 
@@ -319,6 +359,13 @@ def aft_full(queries, keys, values, bias):
     return torch.sigmoid(queries) * (places @ (powers * values)) / (places @ powers)
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(aft_full(torch.zeros(2, 1), torch.zeros(2, 1), torch.tensor([[2.0], [4.0]]), torch.zeros(2, 2)))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("longrange.aft_full", aft_full)

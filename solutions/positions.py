@@ -12,7 +12,8 @@
 # Everywhere: masks are `bool` and True means may attend; inputs are never changed; an **offset** is the position of
 # the key minus that of the query, so it is negative for what came before. And there may be more keys than queries:
 # then **the queries are the last of the keys' positions**. That is what happens when a model writes token by token:
-# only the newest token asks, while the keys of all earlier ones are remembered.
+# only the newest token asks, while the keys of all earlier ones are remembered. Where the text asks for gradients,
+# build new tensors: torch cannot go back through one that was written into (`+=`, `x[…] = …`) while it was needed.
 
 # %%
 import math
@@ -37,7 +38,7 @@ from autograder import check
 #
 # - `x`: `(…, time, d_head)` with an even `d_head` and any number of axes in front; `positions`: `(time,)`, the position
 #   $m$ of each row, whole numbers or not, in any order.
-# - The result has the shape and the dtype of `x`, and `x` itself stays as it is.
+# - The result has the shape and the dtype of `x` (also `float16`), and `x` itself stays as it is.
 #
 # **Example.** `rotate(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))` is
 # `[[1, 0], [cos 1, sin 1]]` = `[[1, 0], [0.5403, 0.8415]]`.
@@ -147,6 +148,13 @@ def alibi_bias(heads, query, key):
 
 
 # %%
+# The example of the text.
+try:
+    print(alibi_bias(2, 2, 3))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("positions.alibi_bias", alibi_bias)
 
 # %% [markdown]
@@ -190,6 +198,13 @@ def relative_buckets(offsets, buckets, max_distance):
     return torch.where(offsets > 0, bucket + half, bucket)
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(relative_buckets(torch.tensor([-20, -3, 0, 3, 200]), 8, 16))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("positions.relative_buckets", relative_buckets)
@@ -239,7 +254,7 @@ check("positions.bucket_bias", bucket_bias)
 # - `queries`: `(…, query, d_head)`, `keys` and `values`: `(…, key, d_head)`.
 # - `key_table` and `value_table`: `(2D + 1, d_head)`; row 0 belongs to the offset $-D$, the last row to $D$. Find $D$
 #   from their length.
-# - The result is `(…, query, d_head)`; no mask.
+# - The result is `(…, query, d_head)`; no mask. Gradients must be able to flow back into all five arguments.
 #
 # **Example.** With $D = 0$ the tables have one row, the same for all pairs: $a$ then changes nothing, and $c$ is added
 # to every output.
@@ -304,6 +319,13 @@ def loss_by_length(model, tokens, lengths):
     return losses
     ### END SOLUTION
 
+
+# %%
+# The example of the text: the logits are all 0.
+try:
+    print(loss_by_length(lambda tokens: torch.zeros(*tokens.shape, 10), torch.arange(9), [4, 8]))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("positions.loss_by_length", loss_by_length)

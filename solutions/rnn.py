@@ -48,6 +48,14 @@ def step(x, state, weight_ih, weight_hh, bias_ih, bias_hh):
 
 
 # %%
+# The example of the text.
+try:
+    one = torch.ones(1, 1)
+    print(step(one, 0.5 * one, 2 * one, -2 * one, torch.zeros(1), torch.zeros(1)))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("rnn.step", step)
 
 # %% [markdown]
@@ -56,14 +64,16 @@ check("rnn.step", step)
 # Now the same step, over and over, on sentences of different length that share a batch. Short rows are filled up at the
 # end, and what fills them up must not be read: not by the outputs, not by the final state, not by the gradients.
 #
-# **Write** `sequence(inputs, lengths, weight_ih, weight_hh, bias)`. `inputs` is `(batch, time, features)`; of row $n$
-# the first `lengths[n]` steps are real. The state begins with zeros, and each real step is $h_t = \tanh(W_{ih}\,x_t +
-# W_{hh}\,h_{t-1} + b)$.
+# **Write** `sequence(inputs, lengths, weight_ih, weight_hh, bias)` for torch tensors. `inputs` is
+# `(batch, time, features)`; of row $n$ the first `lengths[n]` steps are real, and the rest holds numbers that mean
+# nothing (never NaN or infinite). The state begins with zeros, and each real step is
+# $h_t = \tanh(W_{ih}\,x_t + W_{hh}\,h_{t-1} + b)$.
 #
 # - Return two tensors: the outputs $(h_1, h_2, \dots)$, shape `(batch, time, hidden)`, with **zeros** at the steps
 #   that are not real; and the final state, shape `(batch, hidden)`: that **after each row's own last real step**.
 # - A length may be anything from 0 (the state stays zero) to `time`.
-# - The dtype of the results is that of `inputs`. torch's recurrent layers are not allowed.
+# - Gradients must be able to flow back from both into the inputs, the weights and the bias.
+# - The dtype of the results is that of `inputs`, `float32` or `float64`. torch's recurrent layers are not allowed.
 #
 # **Example.** With `weight_ih = [[1.]]`, `weight_hh = [[0.]]`, `bias = [0.]` the row `[[1.], [2.], [9.]]` of length 2
 # has the outputs $\tanh 1$, $\tanh 2$, $0$ and the final state $\tanh 2$.
@@ -90,6 +100,14 @@ def sequence(inputs, lengths, weight_ih, weight_hh, bias):
 
 
 # %%
+# The example of the text.
+try:
+    row, one = torch.tensor([[[1.0], [2.0], [9.0]]]), torch.ones(1, 1)
+    print(*sequence(row, torch.tensor([2]), one, 0 * one, torch.zeros(1)))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("rnn.sequence", sequence)
 
 # %% [markdown]
@@ -112,6 +130,7 @@ check("rnn.sequence", sequence)
 #   before the first step stands at index 0**, so step `t` (counted from 0) made `states[t + 1]` out of `states[t]`.
 # - With a `window`, the way back is **truncated**: steps 0 … window − 1 are one window, the next `window` steps
 #   another, and so on. From a window nothing goes back into the one before it. All the steps still count.
+# - By hand means: automatic differentiation is not allowed.
 #
 # **Example.** One step with all numbers one-dimensional: `inputs = [[2.]]`, `states = [[0.5], [0.]]`, `gradient =
 # [[3.]]` gives $\delta = 3$ and so the gradients `[[6.]]`, `[[1.5]]` and `[3.]`.
@@ -134,6 +153,14 @@ def bptt(inputs, states, gradient, weight_ih, weight_hh, window=None):
 
 
 # %%
+# The example of the text.
+try:
+    one, states = np.ones((1, 1)), np.array([[0.5], [0.0]])
+    print(*bptt(2 * one, states, 3 * one, one, one))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("rnn.bptt", bptt)
 
 # %% [markdown]
@@ -148,7 +175,8 @@ check("rnn.bptt", bptt)
 # **Write** `clip_gradients(gradients, limit)`. `gradients` is a list of NumPy arrays of any shapes.
 #
 # - Return a list of new arrays, and the length $\lVert g \rVert$ **before** clipping, as a number.
-# - Gradients that are short enough stay as they are; all of them may be zero.
+# - Gradients that are short enough keep their numbers; but return copies, so that nobody who goes on with the result
+#   changes the arrays you were given. All gradients may be zero.
 #
 # **Example.** `clip_gradients([np.array([3.0]), np.array([[4.0]])], 1.0)` is `([[0.6], [[0.8]]], 5.0)`.
 
@@ -164,6 +192,13 @@ def clip_gradients(gradients, limit):
 
 
 # %%
+# The example of the text.
+try:
+    print(clip_gradients([np.array([3.0]), np.array([[4.0]])], 1.0))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("rnn.clip_gradients", clip_gradients)
 
 # %% [markdown]
@@ -173,8 +208,8 @@ check("rnn.clip_gradients", clip_gradients)
 # often enough to spoil a text. Nucleus sampling draws only from the *nucleus*: as few of the likeliest tokens as have
 # probability $p$ together.
 #
-# **Write** `nucleus(logits, p, temperature=1.0)` for logits of shape `(vocab,)` or `(batch, vocab)`, and return the
-# probabilities to draw from, in the same shape.
+# **Write** `nucleus(logits, p, temperature=1.0)` for a torch tensor of logits, `(vocab,)` or `(batch, vocab)`, and
+# return the probabilities to draw from, a tensor of the same shape.
 #
 # - First divide the logits by the temperature; then comes the softmax; then the cut, for each row by itself.
 # - Add up the probabilities from the largest one. The token with which the sum **reaches** $p$ still belongs to the
@@ -203,6 +238,13 @@ def nucleus(logits, p, temperature=1.0):
 
 
 # %%
+# The example of the text.
+try:
+    print(nucleus(torch.tensor([0.2, 0.5, 0.3]).log(), 0.6))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("rnn.nucleus", nucleus)
 
 # %% [markdown]
@@ -215,11 +257,12 @@ check("rnn.nucleus", nucleus)
 #
 # A perplexity of 6 means: as unsure as before a throw of a die.
 #
-# **Write** `perplexity(logits, targets, mask)`. `logits` is `(batch, time, vocab)`; `targets` is `(batch, time)` and
-# holds the number of the token that came; `mask` is `(batch, time)`, bool, True where the token is real.
+# **Write** `perplexity(logits, targets, mask)` for torch tensors. `logits` is `(batch, time, vocab)`; `targets` is
+# `(batch, time)` and holds the number of the token that came; `mask` is `(batch, time)`, bool, True where the token is
+# real.
 #
 # - The result is one number (a Python float, or a tensor of one number).
-# - What stands where the mask is False must make no difference.
+# - The numbers where the mask is False must make no difference. They may be any, but never NaN or infinite.
 #
 # **Example.** Logits that are all zero, with `vocab = 6`: the perplexity is 6, whatever came.
 
@@ -233,6 +276,13 @@ def perplexity(logits, targets, mask):
     return surprise[mask].mean().exp()
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(perplexity(torch.zeros(1, 3, 6), torch.tensor([[0, 5, 2]]), torch.tensor([[True, True, False]])))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("rnn.perplexity", perplexity)
@@ -252,7 +302,8 @@ check("rnn.perplexity", perplexity)
 #
 # $$\alpha_t(s) = \big(\alpha_{t-1}(s) + \alpha_{t-1}(s-1) + [\text{jump allowed}]\;\alpha_{t-1}(s-2)\big)\,P_t(z_s)$$
 #
-# A path begins at either of the first two places and ends at either of the last two.
+# A path begins at either of the first two places and ends at either of the last two. Without labels there is only one
+# place, the blank: it is the first and the last.
 #
 # **Write** `ctc_probability(probabilities, labels)`. `probabilities` is a NumPy array `(time, classes)`, each row of
 # which sums to one; `labels` is a list of numbers from 1 to classes − 1, and may be empty. Return a number.
@@ -281,6 +332,13 @@ def ctc_probability(probabilities, labels):
     return sum(alpha[-2:])
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(ctc_probability(np.full((2, 2), 0.5), [1]), ctc_probability(np.full((2, 2), 0.5), [1, 1]))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("rnn.ctc_probability", ctc_probability)

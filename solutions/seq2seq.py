@@ -8,7 +8,8 @@
 # one line, `check(…)`: run it as often as you like. It tells you which parts are right, the first case that fails, and,
 # when it recognises your mistake, what went wrong and a hint.
 #
-# Everywhere: the batch comes first, masks are `bool` and True means a real token, and logarithms are natural ones.
+# Everywhere: the batch comes first, masks are `bool` and True means a real token, logarithms are natural ones, and the
+# arguments of a function are never changed.
 
 # %%
 import math
@@ -37,8 +38,9 @@ from autograder import check
 # - `pairs` is a list of `(source, target)`, two lists of words each. A word may stand in a sentence more than once;
 #   then every place of it counts.
 # - `table` is a dictionary of dictionaries: `table[e][f]` is $t(f \mid e)$. Every word of the pairs is in it.
-# - Return a new table with the same words. The row of a source word that stands in no pair stays as it was. `table`
-#   itself must not change.
+# - Return a new table with a row for each source word of the old one. A chance of 0 may stand in a row or be left out.
+# - The row of a source word that stands in no pair keeps its numbers.
+# - `table` itself must not change, not even when somebody writes into the new table: the two share no row.
 #
 # **Example.** The pairs `(["the", "house"], ["das", "haus"])` and `(["the"], ["das"])`, all chances ½: each word of the
 # first pair comes from “the” and from “house” with ½. “the” has the counts das 1½, haus ½: its new row is ¾, ¼. “house”
@@ -93,7 +95,8 @@ check("seq2seq.em_step", em_step)
 #   `eos` may stand there as well: nothing is said at that place);
 # - a `bool` mask, True where there is something to say.
 #
-# A sentence may be empty, and the number of the filler may also be that of a real token.
+# A sentence may be empty, and the number of the filler may also be that of a real token. The lists in `sentences` stay
+# as they are.
 #
 # **Example.** `teacher_forcing([[7, 8], [9]], bos=2, eos=3, filler=0)`:
 #
@@ -120,6 +123,13 @@ def teacher_forcing(sentences, bos, eos, filler):
 
 
 # %%
+# The example of the text.
+try:
+    print(*teacher_forcing([[7, 8], [9]], bos=2, eos=3, filler=0), sep="\n")
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("seq2seq.teacher_forcing", teacher_forcing)
 
 # %% [markdown]
@@ -134,7 +144,8 @@ check("seq2seq.teacher_forcing", teacher_forcing)
 #
 # - `logits`: `(batch, time, vocab)`; `target`: `(batch, time)`, token numbers; `mask`: `(batch, time)`, bool. At least
 #   one token is real.
-# - The result is a tensor with one number, in the dtype of the logits, and gradients flow through it.
+# - The result is a tensor with one number and no axis, in the dtype of the logits, and gradients flow through it.
+# - The logits of the filler are numbers that mean nothing, but never NaN or infinite.
 # - Logits may be thousands. Softmax and its logarithm are allowed; torch's ready-made losses are not.
 #
 # **Example.** With all logits 0 and a vocabulary of 8 every token has the surprise $\log 8 \approx 2.08$, and so has
@@ -152,6 +163,13 @@ def masked_cross_entropy(logits, target, mask):
 
 
 # %%
+# The example of the text.
+try:
+    print(masked_cross_entropy(torch.zeros(1, 2, 8), torch.tensor([[3, 0]]), torch.tensor([[True, False]])))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("seq2seq.masked_cross_entropy", masked_cross_entropy)
 
 # %% [markdown]
@@ -167,8 +185,8 @@ check("seq2seq.masked_cross_entropy", masked_cross_entropy)
 #   of each token to come next.
 # - Make `steps` steps. Ways are ranked, at every step and at the end, by their score: the sum of the log-probabilities
 #   divided by `length ** alpha`. The length counts all tokens of the way, `eos` among them.
-# - Return a list of `(tokens, score)`, the best first; `tokens` is a list of numbers. It has at most `beam` entries,
-#   fewer where there are no more ways. Those that have not ended after the last step are among them.
+# - Return a list of `(tokens, score)`, the best first; `tokens` is a list or a tuple of numbers. It has at most `beam`
+#   entries, fewer where there are no more ways. Those that have not ended after the last step are among them.
 #
 # **Example.** Two tokens: 0 is `eos` and has the chance 0.4 at first, token 1 has 0.6. After a 1, both have ½. With
 # `beam=1, steps=2` the way is `[1, 0]` or `[1, 1]`, of chance 0.3; with `beam=2` the best is `[0]`, of chance 0.4.
@@ -220,7 +238,8 @@ check("seq2seq.beam_search", beam_search)
 # one matches as often as the output has it, but **at most as often as the one reference that has it most often**.
 #
 # **Write** `clipped_matches(output, references, n)`. `output` is a list of tokens, `references` a list of one or more
-# such lists. Return two numbers: how many n-grams match, and how many the output has.
+# such lists. Return two numbers: how many n-grams match, and how many the output has. An output that is shorter than
+# $n$ has none.
 #
 # **Example.** For `["the"] * 7` and the reference “the cat is on the mat”, with $n = 1$: 2 of 7.
 #
@@ -245,6 +264,13 @@ def clipped_matches(output, references, n):
     return matches, sum(found.values())
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(clipped_matches(["the"] * 7, [["the", "cat", "is", "on", "the", "mat"]], 1))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("seq2seq.clipped_matches", clipped_matches)
@@ -288,6 +314,13 @@ def bleu_score(matches, possible, output_lengths, reference_lengths):
 
 
 # %%
+# The example of the text.
+try:
+    print(bleu_score([[5, 3]], [[6, 5]], [6], [6]), bleu_score([[5, 3]], [[6, 5]], [6], [12]))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("seq2seq.bleu_score", bleu_score)
 
 # %% [markdown]
@@ -324,6 +357,13 @@ def character_error_rate(outputs, references):
     return errors / sum(len(reference) for reference in references)
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(character_error_rate(["kitten"], ["sitting"]))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("seq2seq.character_error_rate", character_error_rate)

@@ -9,7 +9,8 @@
 # mistake, what went wrong and a hint. Each exercise stands alone: no answer needs an earlier one.
 #
 # Everywhere: masks are `bool` and **True means may attend**; the batch comes first, then time; inputs are never
-# changed; results have the dtype of the inputs.
+# changed; results have the dtype of the inputs. Where the text asks for gradients, build new tensors: torch cannot go
+# back through one that was written into (`+=`, `x[…] = …`) while it was still needed.
 
 # %%
 import math
@@ -55,6 +56,13 @@ def positional_encoding(time, d_model, base=10000.0):
 
 
 # %%
+# The example of the text.
+try:
+    print(positional_encoding(2, 4))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("transformer.positional_encoding", positional_encoding)
 
 # %% [markdown]
@@ -94,6 +102,13 @@ def shift_matrix(offset, d_model, base=10000.0):
 
 
 # %%
+# The example of the text.
+try:
+    print(shift_matrix(1, 2))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("transformer.shift_matrix", shift_matrix)
 
 # %% [markdown]
@@ -110,6 +125,7 @@ check("transformer.shift_matrix", shift_matrix)
 #
 # - `x`: `(…, d_model)`, any number of axes before; `scale` and `shift`: `(d_model,)`.
 # - A constant token gives `shift`: $\varepsilon$ keeps the division from 0/0.
+# - Gradients must be able to flow back into `x`, `scale` and `shift`.
 # - torch's ready-made norms are not allowed.
 #
 # **Example.** With scale 1 and shift 0, the token `[1, 3]` becomes (nearly) `[-1, 1]`.
@@ -124,6 +140,13 @@ def layer_norm(x, scale, shift, epsilon=1e-5):
     return centred * torch.rsqrt(variance + epsilon) * scale + shift
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(layer_norm(torch.tensor([[1.0, 3.0]]), torch.ones(2), torch.zeros(2)))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("transformer.layer_norm", layer_norm)
@@ -146,7 +169,10 @@ check("transformer.layer_norm", layer_norm)
 # - `network(tokens)` and `norms[0](tokens)`, `norms[1](tokens)` treat each token by itself; the first norm belongs to
 #   the attention, the second to the network.
 # - `pre_norm`: `True` or `False`.
-# - The result has the shape of `x`.
+# - The result has the shape of `x`, and gradients must be able to flow back into `x` and into all parts.
+#
+# **Example.** Let the attention give back what asks, the network take everything three times, and both norms halve.
+# Then 8 becomes 16 with post-norm (8 + 8 halved, 8 + 24 halved) and 30 with pre-norm (8 + 4, 12 + 18).
 
 
 # %%
@@ -162,6 +188,15 @@ def encoder_layer(x, mask, attention, network, norms, pre_norm):
     return x
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    for pre_norm in (False, True):
+        parts = (lambda queries_from, memory, mask: queries_from), (lambda tokens: 3 * tokens), 2 * (lambda x: x / 2,)
+        print(encoder_layer(torch.tensor([[[8.0]]]), None, *parts, pre_norm))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("transformer.encoder_layer", encoder_layer)
@@ -180,7 +215,10 @@ check("transformer.encoder_layer", encoder_layer)
 #   may be `None`.
 # - `attention` and `cross_attention` are called as `attention(queries_from, memory, mask)`; `norms` holds three norms,
 #   in the order of the branches.
-# - The result has the shape of `y`.
+# - The result has the shape of `y`, and gradients must be able to flow back into `y`, `memory` and all parts.
+#
+# **Example.** Parts as in the example before, and let the cross-attention multiply what asks by the memory. With the
+# memory 2 the token 8 becomes 24 with post-norm (8, 12, 24) and 60 with pre-norm (12, 24, 60).
 
 
 # %%
@@ -199,6 +237,16 @@ def decoder_layer(y, memory, mask, memory_mask, attention, cross_attention, netw
     return y
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    for pre_norm in (False, True):
+        attentions = (lambda queries_from, memory, mask: queries_from), (lambda asks, memory, mask: asks * memory)
+        parts = *attentions, (lambda tokens: 3 * tokens), 3 * (lambda x: x / 2,)
+        print(decoder_layer(torch.tensor([[[8.0]]]), torch.tensor([[[2.0]]]), None, None, *parts, pre_norm))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("transformer.decoder_layer", decoder_layer)
@@ -228,6 +276,13 @@ def learning_rate(step, d_model, warmup):
 
 
 # %%
+# The examples of the text.
+try:
+    print(learning_rate(4000, 512, 4000), learning_rate(16000, 512, 4000))
+except NotImplementedError:
+    print("not written yet")
+
+# %%
 check("transformer.learning_rate", learning_rate)
 
 # %% [markdown]
@@ -242,10 +297,12 @@ check("transformer.learning_rate", learning_rate)
 #
 # (torch's own `label_smoothing` shares $\varepsilon$ among all tokens, the right one included. Here: the others alone.)
 #
-# **Write** `smoothed_loss(logits, target, mask, epsilon)`: the mean over the real tokens, one number.
+# **Write** `smoothed_loss(logits, target, mask, epsilon)`: the mean over the real tokens, a tensor with one
+# number and no axis. Gradients must be able to flow back into the logits.
 #
 # - `logits`: `(batch, time, vocab)`; `target`: `(batch, time)`, whole numbers; `mask`: `(batch, time)`, `bool`, True at
-#   the real tokens, of which there is at least one. What stands elsewhere must not matter.
+#   the real tokens, of which there is at least one. What stands elsewhere must not matter;
+#   but it is never NaN or infinite, and targets are token numbers there, too.
 # - Logits may be large: no overflow, no NaN.
 # - torch's ready-made losses are not allowed; `torch.log_softmax` is.
 #
@@ -268,6 +325,13 @@ def smoothed_loss(logits, target, mask, epsilon):
     return -((1 - epsilon) * right + epsilon * others).mean()
     ### END SOLUTION
 
+
+# %%
+# The example of the text.
+try:
+    print(smoothed_loss(torch.zeros(1, 1, 2), torch.tensor([[1]]), torch.tensor([[True]]), 0.1))
+except NotImplementedError:
+    print("not written yet")
 
 # %%
 check("transformer.smoothed_loss", smoothed_loss)

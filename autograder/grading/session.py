@@ -23,7 +23,7 @@ from typing import Any
 from autograder.grading.cage import leaving_a_reserve
 from autograder.grading.channel import Broken, Channel
 from autograder.grading.state import Snapshot
-from autograder.probing import PATIENCE, Question, Reply, TimeUp, deadline, hung, observe
+from autograder.probing import PATIENCE, Question, Reply, TimeUp, deadline, from_here_on, hung, observe
 from autograder.wire import pack, plain, unpack
 
 LONGEST_OUTPUT = 20_000  # characters of a cell's text
@@ -223,7 +223,7 @@ def answer_in_fork(namespace: dict[str, Any], request: dict[str, Any], pipe: int
 
 
 def collect(namespace: dict[str, Any], request: dict[str, Any]) -> list[dict[str, Any]]:
-    """One reply a question; after a hang or an exit the rest say so."""
+    """One reply a question; after a hang or an exit the rest are not run."""
     questions = [Question(**question) for question in request["questions"]]
     name, seconds = request["answer"], request["seconds"]
     answer = namespace.get(name)
@@ -241,7 +241,7 @@ def collect(namespace: dict[str, Any], request: dict[str, Any]) -> list[dict[str
         failed = Reply(error=type(error).__name__, message=str(error)[:200])
     else:
         return replies
-    return replies + [as_dict(failed)] * (len(questions) - len(replies))
+    return replies + [as_dict(reply) for reply in from_here_on(failed, len(questions) - len(replies))]
 
 
 def as_dict(reply: Reply) -> dict[str, Any]:

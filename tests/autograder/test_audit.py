@@ -9,6 +9,7 @@ from autograder import audit
 from autograder.cli import main
 from autograder.exercise import Case, Exercise, load, topics
 from autograder.homework import BEGIN, END
+from autograder.probes import with_gradients
 
 SOLUTION = f"""
 def centred(x):
@@ -81,6 +82,17 @@ def test_a_probe_that_needs_the_course_is_found():
     globally = weak_exercise()
     globally.probe_source, globally.probe_name = "def probe(answer, x):\n    return {'y': np.abs(answer(x))}\n", "probe"
     assert audit.probe_stands_alone(globally) == "the probe uses names from outside itself: np"
+
+
+def test_helpers_travel_with_the_probe():
+    helped = weak_exercise()
+
+    @helped.probe
+    def probe(answer, x):
+        return with_gradients(answer, x=x)
+
+    assert helped.probe_source.index("def with_gradients") < helped.probe_source.index("def probe")
+    assert audit.probe_stands_alone(helped) is True
 
 
 def test_a_leak_is_found(monkeypatch, tmp_path):

@@ -38,6 +38,7 @@ def test_text_says_facet_case_mistake_and_hint():
         "The hint.",
     ):
         assert said in text
+    assert text.index("The hint.") < text.index("expected 1") < text.index("one & all") < text.index("int64")
 
 
 def test_html_escapes_what_came_from_the_student():

@@ -8,7 +8,8 @@ import pytest
 import torch
 from toy import by_matmul, by_sum, centre, centred, mean_of_everything
 
-from autograder.judging import ask_here, difference, judge
+from autograder.exercise import Mistake
+from autograder.judging import ask_here, difference, judge, same
 from autograder.wire import plain
 
 
@@ -133,3 +134,60 @@ def test_differences_name_shape_place_numbers_and_type():
     assert "expected 2 items" in difference("x", ["a"], ["a", "b"]).text
     assert difference("x", ["a", "c"], ["a", "b"]).text == "x[1]: expected 'b', got 'c'"
     assert difference("x", True, 1) is not None
+
+
+def test_a_wrong_number_is_told_before_a_wrong_type():
+    got, want = [np.zeros(1, np.float32), np.ones(1)], [np.zeros(1), np.zeros(1)]
+    assert difference("x", plain(got), plain(want)).text.startswith("x[1]")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda x: mean_of_everything(x).double(), lambda x: mean_of_everything(x.detach()) + 0 * x],
+    ids=["in another type", "without gradients"],
+)
+def test_a_known_mistake_is_recognised_in_another_type_and_without_gradients(answer):
+    assert verdict_on(answer).mistake == "mean of everything"
+
+
+def test_a_known_mistake_is_recognised_beside_a_fault_where_it_is_right():
+    (slip,) = (mistake for mistake in centred.mistakes if mistake.label == "n − 1 for n")
+    assert verdict_on(lambda x: slip.answer(x) if x.shape[-1] > 1 else 1 / 0).mistake == "n − 1 for n"
+
+
+def test_what_a_mistake_hardly_explains_is_not_called_by_its_name(monkeypatch):
+    source = "def left_alone(x):\n    return x + 0 if x.shape[-1] == 1 else x - x.mean(-1, keepdim=True)\n"
+    left_alone = Mistake("left alone", source, "left_alone", centred.module)
+    monkeypatch.setattr(centred, "mistakes", [left_alone])
+    assert verdict_on(left_alone.answer).mistake == "left alone"
+    assert not verdict_on(lambda x: x + 0).mistake
+
+
+def test_changed_lists_are_side_effects():
+    assert same(plain({"a": [1, np.ones(2)]}), plain({"a": [1, np.ones(2)]}))
+    assert not same(plain({"a": [1, np.ones(2)]}), plain({"a": [1, np.zeros(2)]}))
+    assert not same(plain([1, 2]), plain([1])) and not same(plain({"a": 1}), plain({"b": 1}))
+
+
+@pytest.mark.parametrize(("end", "said"), [(SystemExit, "SystemExit"), (None, "no result")])
+def test_cases_after_the_end_are_not_run_and_say_so(end, said):
+    def answer(x):
+        if x.dtype == torch.float64:
+            return centre(x)
+        while end is None:
+            pass
+        raise end
+
+    values, length_one, *_ = verdict_on(answer).facets
+    assert said in values.complaint and values.case == "float32"
+    assert length_one.complaint.startswith("not run") and said not in length_one.complaint
+
+
+def test_a_gradient_that_is_not_there_says_why():
+    said = difference("gradient of x", "none: it is cut off", plain(np.ones(2))).text
+    assert said == "no gradient of x: it is cut off"
+
+
+def test_numbers_are_told_in_as_many_digits_as_matter():
+    assert difference("x", 2 / 3, 1 / 3).text == "x: expected 0.33333333, got 0.66666667"
+    assert difference("x", 2, 2.0).text == "x: expected 2.0, got 2"

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import Perceptron
 
+from autograder.probes import with_gradients
 from autograder.probing import Question, Reply, TimeUp, deadline, observe
 from autograder.wire import Array
 
@@ -138,3 +139,66 @@ def test_the_deadline_rings_again_when_it_is_swallowed():
                     pass
             except Exception:
                 pass
+
+
+def several(answer, results=("a", "b")):
+    probe = "def probe(answer):\n    a, b = answer()\n    return {'a': a, 'b': b}\n"
+    return observe(Question(probe, "probe", {}, "toy", results=list(results)), answer)
+
+
+@pytest.mark.parametrize("returned", [(1, 2), [1, 2]])
+def test_as_many_results_as_asked_for_are_taken(returned):
+    assert several(lambda: returned).outputs == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"), [((1, 2, 3), "got 3"), (None, "got None"), (torch.zeros(2), "got one Tensor"), ([1], "got 1")]
+)
+def test_another_number_of_results_is_told_plainly(returned, got):
+    reply = several(lambda: returned)
+    assert reply.error == "TypeError" and "expected 2 results, `return a, b`" in reply.message
+    assert reply.message.endswith(got) and not reply.line
+
+
+def test_lists_and_tables_are_copies_and_their_changes_reported():
+    x = {"rows": [[1, 2], [np.ones(2)]]}
+
+    def answer(x):
+        x["rows"][0].append(3)
+        x["rows"][1][0] += 1
+        return 0
+
+    reply = ask(answer, x=x)
+    assert reply.after["x"]["rows"][0] == [1, 2, 3] and reply.after["x"]["rows"][1][0].data.tolist() == [2, 2]
+    assert x["rows"][0] == [1, 2] and x["rows"][1][0].tolist() == [1, 1]
+
+
+def gradients_of(answer):
+    def call(x, y):
+        return {"z": answer(x, y)}
+
+    return with_gradients(call, x=np.array([1.0, 2.0]), y=np.array([3.0, 4.0]))
+
+
+def test_gradients_come_beside_the_values():
+    told = gradients_of(lambda x, y: x * y)
+    assert told["z"].tolist() == [3, 8] and not told["z"].requires_grad
+    assert told["gradient of x"].tolist() == [-3, 8] and told["gradient of y"].tolist() == [-1, 4]
+
+
+def written_into(x, y):
+    x[0] = 5.0
+    return x * y
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda x, y: (x * y).detach(), "do not depend on it"),
+        (lambda x, y: x.detach() * y, "do not depend on it"),
+        (written_into, "write into a tensor"),
+    ],
+)
+def test_an_answer_without_gradients_has_its_values_all_the_same(answer, said):
+    told = gradients_of(answer)
+    assert told["z"].shape == (2,) and said in told["gradient of x"]

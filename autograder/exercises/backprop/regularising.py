@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from autograder.exercise import Case, Exercise
-from autograder.exercises.backprop.rules import BY_TORCH
+from autograder.exercise import AUTOGRAD, Case, Exercise
 from ml_course import backprop
 
 # Dropout.
@@ -176,7 +175,7 @@ batch_norm_backward = Exercise(
     minutes=30,
     reference=batch_norm_of_the_engine,
     facets={"by scale and shift": 1, "by x": 3},
-    forbidden=(*BY_TORCH, "batch_norm", "BatchNorm1d", "native_batch_norm", "layer_norm"),
+    forbidden=(*AUTOGRAD, "batch_norm", "BatchNorm1d", "native_batch_norm", "layer_norm"),
 )
 
 

@@ -37,7 +37,10 @@ def bytes_cases(rng):
 
 @cache_bytes.probe
 def ask_cache_bytes(answer, tokens, batch, layers, kv_heads, d_head, bytes_per_number):
-    return {"bytes": answer(tokens, batch, layers, kv_heads, d_head, bytes_per_number)}
+    found = answer(tokens, batch, layers, kv_heads, d_head, bytes_per_number)
+    if found is None:
+        raise TypeError("expected a number, got None: is there a return?")
+    return {"bytes": int(found) if float(found).is_integer() else float(found)}  # 8.0, or a tensor, is as good as 8
 
 
 @cache_bytes.alternative
@@ -167,6 +170,14 @@ speed_up.slip(
     "range(ahead)",
     cause="When all guesses stay, the target's pass brings one more token, and that is not counted.",
     hint="One guess, always accepted: how many tokens does a pass bring?",
+)
+speed_up.slip(
+    "one token too many",
+    sum_of_powers,
+    "range(ahead + 1)",
+    "range(ahead + 2)",
+    cause="The sum has a term too many: the last power is α to the power of `ahead`.",
+    hint="No guess at all, ahead = 0: how many tokens does the target's pass bring?",
 )
 speed_up.slip(
     "only accepted guesses counted",

@@ -63,7 +63,11 @@ def accept_cases(rng):
 def ask_accept(answer, p, q, drafted, coins):
     import torch
 
-    return {"guesses that stay": int(answer(*(torch.from_numpy(array) for array in (p, q, drafted, coins))))}
+    found = answer(*(torch.from_numpy(array) for array in (p, q, drafted, coins)))
+    if found is None or (isinstance(found, torch.Tensor) and found.numel() != 1):
+        got = "None: is there a return?" if found is None else f"a tensor of {found.numel()} numbers"
+        raise TypeError(f"expected one whole number, got {got}")
+    return {"guesses that stay": int(found)}
 
 
 def one_by_one(p, q, drafted, coins):
@@ -139,6 +143,14 @@ accept.slip(
     hint="If p is larger than q, may the guess ever be rejected?",
 )
 accept.slip(
+    "stays when the coin equals p/q",
+    one_by_one,
+    ">=",
+    ">",
+    cause="A coin equal to p/q lets the guess stay; so a guess that the target never writes stays when the coin is 0.",
+    hint="The target gives the guess probability 0, and the coin is 0. Is 0 < 0?",
+)
+accept.slip(
     "the rejected one is counted",
     one_by_one,
     "            break\n        stay += 1",
@@ -156,12 +168,20 @@ def by_the_chance_of_the_whole_beginning(p, q, drafted, coins):
     return int((coins < ratio).int().cumprod(0).sum())
 
 
+@accept.mistake(hint="Where is the smallest entry of (1, 1, 1)?")
+def none_when_all_stay(p, q, drafted, coins):
+    """The place of the first rejection is looked for; where there is none, the first place is taken for it."""
+    row = torch.arange(len(drafted))
+    stays = coins < p[row, drafted] / q[row, drafted]
+    return int(stays.int().argmin())
+
+
 # residual_distribution
 
 residual_distribution = Exercise(
     "decoding.residual_distribution",
     reference=decoding.residual_distribution,
-    facets={"values": 2, "batches": 1, "equal distributions": 1},
+    facets={"values": 2, "batches": 1, "equal distributions": 1, SIDE_EFFECTS: 1},
     difficulty=1,
     minutes=10,
     forbidden=("residual_distribution",),
@@ -195,6 +215,9 @@ def residual_cases(rng):
     both = inputs(3, vocab)
     both["q"][1] = both["p"][1]
     yield Case("they agree in one row", "equal distributions", **both)
+    token = same.copy()
+    token[:2] += np.array([1, -1]) * min(token[:2]) / 3
+    yield Case("they agree in all tokens but two", "equal distributions", p=same, q=token)
 
 
 @residual_distribution.probe
@@ -269,6 +292,33 @@ residual_distribution.slip(
     "more / total",
     cause="Where p and q are equal nothing is left, and 0/0 is no number.",
     hint="Try p = q. What should the result be according to the text?",
+)
+residual_distribution.slip(
+    "neither clipped nor guarded",
+    what_is_left,
+    """more = (p - q).clamp(min=0)
+    total = more.sum(-1, keepdim=True)
+    return torch.where(total > 0, more / total, p)""",
+    """more = p - q
+    return more / more.sum(-1, keepdim=True)""",
+    cause="Negative differences are not set to 0. Together all of them sum to 0, and nothing can be divided by it.",
+    hint="The formula has a max(0, …) in it, above and below.",
+)
+residual_distribution.slip(
+    "p for each token in which they agree",
+    what_is_left,
+    "torch.where(total > 0, more / total, p)",
+    "torch.where(p == q, p, more / total)",
+    cause="p is returned for each token with p(x) = q(x); it is meant for rows where all of p is the same as q.",
+    hint="p = (0.5, 0.3, 0.2) and q = (0.3, 0.3, 0.4): what is r of the second token by the formula?",
+)
+residual_distribution.slip(
+    "p overwritten",
+    what_is_left,
+    "more = (p - q).clamp(min=0)",
+    "before, more = p.clone(), p\n    more -= q\n    more.clamp_(min=0)\n    p = before",
+    cause="The difference is written into the p that was handed in: whoever holds it has lost the distribution.",
+    hint="a -= b writes into the tensor called a, whoever else holds it; so does clamp_. a = a - b makes a new one.",
 )
 residual_distribution.slip(
     "drawn from the target itself",

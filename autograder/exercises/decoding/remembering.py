@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import decoding
 from ml_course.attention import causal_mask, scaled_dot_product_attention
 
@@ -31,6 +32,7 @@ append = Exercise(
     facets={"values": 2, "storage": 1, "after a rejection": 1},
     difficulty=1,
     minutes=15,
+    results=("keys", "values", "length"),
 )
 
 
@@ -63,12 +65,11 @@ def ask_append(answer, stored, length, first, back, second):
     for name, new, before in (("first", first, length), ("second", second, length + first.shape[3] - back)):
         keys, values = torch.from_numpy(new)
         results = answer(stored_keys, stored_values, before, keys, values)
-        if not isinstance(results, tuple | list) or len(results) != 3:
-            raise TypeError("expected three results: all keys, all values and the new length")
         told[f"keys after the {name} call"] = results[0].clone()
         told[f"values after the {name} call"] = results[1].clone()
         told[f"length after the {name} call"] = int(results[2])
-    return told | {"stored keys": stored_keys, "stored values": stored_values}
+    valid = slice(before + 1)  # what stands behind means nothing
+    return told | {"stored keys": stored_keys[:, :, valid], "stored values": stored_values[:, :, valid]}
 
 
 def write_and_show(stored_keys, stored_values, length, keys, values):
@@ -213,14 +214,10 @@ def cached_cases(rng):
 def ask_cached_attention(answer, queries, keys, values, past_keys, past_values):
     import torch
 
-    inputs = [torch.from_numpy(array).requires_grad_() for array in (queries, keys, values, past_keys, past_values)]
-    output = answer(*inputs)
-    slopes = ["none: the output does not depend on it any more"] * 3
-    if isinstance(output, torch.Tensor) and output.requires_grad:
-        towards = torch.linspace(-1, 2, output.numel(), dtype=output.dtype).reshape(output.shape)
-        slopes = torch.autograd.grad((output * towards).sum(), inputs[:3], allow_unused=True)
-    names = ("queries", "keys", "values")
-    return {"output": output} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    def call(queries, keys, values):
+        return {"output": answer(queries, keys, values, torch.tensor(past_keys), torch.tensor(past_values))}
+
+    return with_gradients(call, queries=queries, keys=keys, values=values)
 
 
 def masked_scores(queries, keys, values, past_keys, past_values):
@@ -280,6 +277,14 @@ cached_attention.slip(
     "scores",
     cause="Nothing is masked, so a new token sees those that come after it.",
     hint="Of three new tokens, whom may the first one see?",
+)
+cached_attention.slip(
+    "sees one too many",
+    masked_scores,
+    ".tril(every - new)",
+    ".tril(every - new + 1)",
+    cause="A new token sees the one behind it, too.",
+    hint="With three old tokens and two new ones, how many keys may the first new one see?",
 )
 cached_attention.slip(
     "blind to itself",

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import SIDE_EFFECTS, Case, Exercise
 from ml_course import decoding
 
 
@@ -26,7 +26,7 @@ def written_with_guesses(target, draft, prompt, steps, ahead):
 greedy_speculation = Exercise(
     "decoding.greedy_speculation",
     reference=written_with_guesses,
-    facets={"text": 2, "few calls of the target": 2},
+    facets={"text": 2, "few calls of the target": 2, SIDE_EFFECTS: 1},
     difficulty=3,
     minutes=30,
 )
@@ -37,7 +37,7 @@ def speculation_cases(rng):
     def case(label, facet=None, wrong=0.3, steps=12, ahead=3, vocab=6, prompt=2):
         rule = rng.integers(vocab, size=(vocab, vocab))
         guess = np.where(rng.random((vocab, vocab)) < wrong, (rule + 1) % vocab, rule)
-        start = rng.integers(vocab, size=prompt)
+        start = rng.integers(vocab, size=prompt).tolist()
         return Case(
             label, facet, rule=rule, guess=guess, prompt=start, steps=steps, ahead=ahead, counted=facet is not None
         )
@@ -55,6 +55,7 @@ def speculation_cases(rng):
     yield case("most guesses are right, many at a time", few, wrong=0.15, steps=20, ahead=5, vocab=8)
     yield case("all guesses are right, all stay", few, wrong=0.0, steps=15, ahead=4)
     yield case("half of the guesses are right", few, wrong=0.5, steps=18, ahead=3, vocab=8)
+    yield case("no token wanted, nobody to ask", few, steps=0)
 
 
 @greedy_speculation.probe
@@ -74,7 +75,7 @@ def ask_greedy_speculation(answer, rule, guess, prompt, steps, ahead, counted):
     def draft(tokens):
         return following(guess, [int(token) for token in tokens][-2:])[-1]
 
-    tokens = answer(target, draft, [int(token) for token in prompt], steps, ahead)
+    tokens = answer(target, draft, prompt, steps, ahead)
     text = {"text": [int(token) for token in tokens]}
     return text | ({"calls of the target": calls[0]} if counted else {})
 
@@ -134,6 +135,14 @@ greedy_speculation.slip(
     hint="target(tokens)[t] follows tokens[t]. Which entry tells what should stand at place t?",
 )
 greedy_speculation.slip(
+    "one round too many",
+    shorter_where_the_end_is_near,
+    "while len(text) < stop:",
+    "while len(text) <= stop:",
+    cause="When all tokens are there, the target is asked once more for nothing.",
+    hint="How long is your text when the loop ends, and how long does it have to be?",
+)
+greedy_speculation.slip(
     "longer than asked",
     shorter_where_the_end_is_near,
     "return text[:stop]",
@@ -149,6 +158,38 @@ greedy_speculation.slip(
     cause="The new tokens are returned without the prompt.",
     hint="With which tokens should the result begin?",
 )
+
+
+@greedy_speculation.mistake(hint="No token is wanted. Whom do you ask?")
+def at_least_one_round(target, draft, prompt, steps, ahead):
+    """A first round is made before anybody looks whether a token is wanted."""
+    text, stop = list(prompt), len(prompt) + steps
+    while True:
+        tried = list(text)
+        for _ in range(ahead):
+            tried.append(draft(tried))
+        says, place = target(tried), len(text)
+        while place < len(tried) and tried[place] == says[place - 1]:
+            place += 1
+        text = [*tried[:place], says[place - 1]]
+        if len(text) >= stop:
+            return text[:stop]
+
+
+@greedy_speculation.mistake(hint="text = prompt makes no second list: both names belong to the same one.")
+def written_into_the_prompt(target, draft, prompt, steps, ahead):
+    """The new tokens are appended to the list that was handed in, so the caller's prompt grows."""
+    text, stop = prompt, len(prompt) + steps
+    while len(text) < stop:
+        tried = list(text)
+        for _ in range(ahead):
+            tried.append(draft(tried))
+        says, place = target(tried), len(text)
+        while place < len(tried) and tried[place] == says[place - 1]:
+            text.append(tried[place])
+            place += 1
+        text.append(says[place - 1])
+    return text[:stop]
 
 
 @greedy_speculation.mistake(hint="Behind a wrong guess the others continue a text that nobody writes.")

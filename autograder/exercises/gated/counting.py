@@ -48,7 +48,7 @@ def count_cases(rng):
 
 @count_parameters.probe
 def ask_count(answer, gates, features, hidden, layers, bidirectional):
-    return {"parameters": answer(gates, features, hidden, layers, bidirectional)}
+    return {"parameters": float(answer(gates, features, hidden, layers, bidirectional))}
 
 
 @count_parameters.alternative
@@ -217,8 +217,21 @@ def steps_as_the_exponent(steps, share):
     return math.log(gate / (1 - gate))
 
 
-@memory_bias.mistake(hint="What does Python say to 0.5 ** (1 / 10**18), and to 1 minus it?")
-def rounded_before_it_is_subtracted(steps, share):
-    """The gate is computed first and subtracted from 1 afterwards; near 1 nothing but rounding is left of that."""
+def gate_first(steps, share):
     gate = share ** (1 / steps)
     return math.log(gate / (1 - gate))
+
+
+for label, formula in {
+    "rounded before it is subtracted": "math.log(gate / (1 - gate))",
+    "rounded, and 0 has no logarithm": "math.log(gate) - math.log(1 - gate)",
+    "rounded, and so infinite": "torch.tensor(gate, dtype=torch.float64).logit().item()",
+}.items():
+    memory_bias.slip(
+        label,
+        gate_first,
+        "math.log(gate / (1 - gate))",
+        formula,
+        cause="The gate comes first and is subtracted from 1 afterwards; near 1 nothing but rounding is left of that.",
+        hint="What does Python say to 0.5 ** (1 / 10**18), and to 1 minus it?",
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autograder.exercise import SIDE_EFFECTS, Case, Exercise
+from autograder.exercise import AUTOGRAD, DTYPE, SIDE_EFFECTS, Case, Exercise
 
 
 def by_automatic_differentiation(forget, written, start, direct):
@@ -21,10 +21,11 @@ def by_automatic_differentiation(forget, written, start, direct):
 cell_gradients = Exercise(
     "gated.cell_gradients",
     reference=by_automatic_differentiation,
-    facets={"values": 3, "edges": 1, SIDE_EFFECTS: 1},
+    facets={"values": 3, "edges": 1, DTYPE: 1, SIDE_EFFECTS: 1},
     difficulty=3,
     minutes=35,
-    forbidden=("grad", "backward", "vjp", "jacobian"),
+    forbidden=AUTOGRAD,
+    results=("by_forget", "by_written", "by_start"),
 )
 
 
@@ -57,10 +58,7 @@ def gradient_cases(rng):
 
 @cell_gradients.probe
 def ask_cell_gradients(answer, forget, written, start, direct):
-    results = answer(forget, written, start, direct)
-    if not isinstance(results, tuple | list) or len(results) != 3:
-        raise TypeError("expected three results: the gradients by forget, by written, and by start")
-    by_forget, by_written, by_start = results
+    by_forget, by_written, by_start = answer(forget, written, start, direct)
     return {"by forget": by_forget, "by written": by_written, "by start": by_start}
 
 
@@ -191,3 +189,17 @@ def gradients_gathered_in_the_argument(forget, written, start, direct):
     for t in reversed(range(forget.shape[1] - 1)):
         direct[:, t] += direct[:, t + 1] * forget[:, t + 1]
     return direct * np.stack(cells[:-1], axis=1), direct, direct[:, 0] * forget[:, 0]
+
+
+@cell_gradients.mistake(hint="np.zeros makes float64 unless you say otherwise: np.zeros_like, or dtype=forget.dtype.")
+def numbers_of_another_type(forget, written, start, direct):
+    """The results are written into float64 zeros, also where the arguments are float32."""
+    cells = [start]
+    for t in range(forget.shape[1]):
+        cells.append(forget[:, t] * cells[-1] + written[:, t])
+    by_forget, by_written, arriving = np.zeros(forget.shape), np.zeros(forget.shape), np.zeros(start.shape)
+    for t in reversed(range(forget.shape[1])):
+        by_written[:, t] = arriving + direct[:, t]
+        by_forget[:, t] = by_written[:, t] * cells[t]
+        arriving = by_written[:, t] * forget[:, t]
+    return by_forget, by_written, arriving

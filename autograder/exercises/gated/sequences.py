@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 
-from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.exercise import DTYPE, GRADIENTS, Case, Exercise
 from autograder.exercises.gated.counting import READY_MADE
+from autograder.probes import with_gradients
 from ml_course import gated, rnn
 
 PACKING = (*READY_MADE, "pack_padded_sequence", "pad_packed_sequence", "pack_sequence")
+SAY_THE_TYPE = "torch makes float32 unless you say otherwise: inputs.new_zeros(…), or dtype=inputs.dtype."
 
 # carry_state
 
@@ -21,17 +23,18 @@ def carried_by_the_library(step, inputs, lengths, h, c):
 carry_state = Exercise(
     "gated.carry_state",
     reference=carried_by_the_library,
-    facets={"values": 2, "padding": 2, GRADIENTS: 1},
+    facets={"values": 2, "padding": 2, GRADIENTS: 1, DTYPE: 1},
     difficulty=2,
     minutes=25,
     forbidden=(*PACKING, "scan", "scan_layers"),
+    results=("outputs", "h", "c"),
 )
 
 
 @carry_state.cases
 def carry_cases(rng):
     def inputs(batch, time, hidden=3, lengths=None, dtype=np.float64):
-        shapes = dict(inputs=(batch, time, hidden), h=(batch, hidden), c=(batch, hidden), mix=(hidden, hidden))
+        shapes = dict(inputs=(batch, time, hidden), h=(batch, hidden), c=(batch, hidden), step_weights=(hidden, hidden))
         made = {name: (0.7 * rng.normal(size=shape)).astype(dtype) for name, shape in shapes.items()}
         return made | {"lengths": np.full(batch, time) if lengths is None else np.array(lengths)}
 
@@ -52,29 +55,20 @@ def carry_cases(rng):
 
 
 @carry_state.probe
-def ask_carry_state(answer, inputs, lengths, h, c, mix):
+def ask_carry_state(answer, inputs, lengths, h, c, step_weights):
     import torch
 
-    names = ("inputs", "h", "c", "mix")
-    inputs, h, c, mix = [torch.from_numpy(array).requires_grad_() for array in (inputs, h, c, mix)]
+    def call(inputs, h, c, step_weights):
+        def step(x, state):
+            h, c = state
+            gate = torch.sigmoid(x + h @ step_weights)
+            c = gate * c + (1 - gate) * torch.tanh(x - h)
+            return gate.flip(1) * torch.tanh(c), c
 
-    def step(x, state):
-        h, c = state
-        gate = torch.sigmoid(x + h @ mix)
-        c = gate * c + (1 - gate) * torch.tanh(x - h)
-        return gate.flip(1) * torch.tanh(c), c
+        outputs, last_h, last_c = answer(step, inputs, torch.tensor(lengths), h, c)
+        return {"outputs": outputs, "final h": last_h, "final c": last_c}
 
-    results = answer(step, inputs, torch.from_numpy(lengths), h, c)
-    if not isinstance(results, tuple | list) or len(results) != 3:
-        raise TypeError("expected three results, the outputs and the final h and c: return outputs, h, c")
-    outputs, last_h, last_c = results
-    slopes = ["none: the results do not depend on it any more"] * 4
-    if all(isinstance(result, torch.Tensor) and result.requires_grad for result in results):
-        flat = torch.cat([result.flatten() for result in results])
-        towards = torch.linspace(-1, 2, len(flat), dtype=flat.dtype)
-        slopes = torch.autograd.grad((flat * towards).sum(), (inputs, h, c, mix), allow_unused=True)
-    gradients = {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
-    return {"outputs": outputs, "final h": last_h, "final c": last_c} | gradients
+    return with_gradients(call, inputs=inputs, h=h, c=c, step_weights=step_weights)
 
 
 def held_where_nothing_is_real(step, inputs, lengths, h, c):
@@ -204,6 +198,18 @@ def padding_read_like_everything_else(step, inputs, lengths, h, c):
     return torch.stack(outputs, dim=1), h, c
 
 
+@carry_state.mistake(hint=SAY_THE_TYPE)
+def outputs_of_another_type(step, inputs, lengths, h, c):
+    """The outputs are written into float32 zeros, so float64 numbers lose half of their digits."""
+    outputs = torch.zeros(*inputs.shape[:2], h.shape[1])
+    for t in range(inputs.shape[1]):
+        new_h, new_c = step(inputs[:, t], (h, c))
+        real = (t < lengths)[:, None]
+        h, c = torch.where(real, new_h, h), torch.where(real, new_c, c)
+        outputs[:, t] = torch.where(real, h, 0)
+    return outputs, h, c
+
+
 # both_directions
 
 
@@ -217,7 +223,7 @@ def joined_by_the_library(read_ahead, read_back, inputs, lengths):
 both_directions = Exercise(
     "gated.both_directions",
     reference=joined_by_the_library,
-    facets={"values": 2, "padding": 2},
+    facets={"values": 2, "padding": 2, DTYPE: 1},
     difficulty=2,
     minutes=25,
     forbidden=PACKING,
@@ -255,7 +261,7 @@ def ask_both_directions(answer, inputs, lengths):
         def read(inputs):
             state, outputs = torch.zeros_like(inputs[:, 0]), []
             for x in inputs.unbind(1):
-                state = torch.tanh(keep * state + scale * x.cumsum(1))
+                state = torch.tanh(keep * state + scale * x.cumsum(1) + 0.3)  # zeros are no silence to it
                 outputs.append(state)
             return torch.stack(outputs, dim=1)
 
@@ -390,3 +396,24 @@ both_directions.slip(
 def lengths_not_used(read_ahead, read_back, inputs, lengths):
     """Nothing looks at the lengths: whole rows are turned, and the second reader begins with the padding."""
     return torch.cat([read_ahead(inputs), read_back(inputs.flip(1)).flip(1)], dim=2)
+
+
+@both_directions.mistake(hint="Does a reader of zeros stay as it was before it read them?")
+def zeros_read_first(read_ahead, read_back, inputs, lengths):
+    """The padding is set to zero and the whole row turned: the second reader begins with zeros, and they count too."""
+    real = (torch.arange(inputs.shape[1]) < lengths[:, None])[:, :, None]
+    back = read_back(torch.where(real, inputs, 0).flip(1)).flip(1)
+    return torch.cat([read_ahead(inputs), back], dim=2) * real
+
+
+@both_directions.mistake(hint=SAY_THE_TYPE)
+def joined_in_another_type(read_ahead, read_back, inputs, lengths):
+    """The outputs are written into float32 zeros, so float64 numbers lose half of their digits."""
+    turned = inputs.clone()
+    for row, length in enumerate(lengths.tolist()):
+        turned[row, :length] = inputs[row, :length].flip(0)
+    ahead, back = read_ahead(inputs), read_back(turned)
+    outputs = torch.zeros(*inputs.shape[:2], ahead.shape[2] + back.shape[2])
+    for row, length in enumerate(lengths.tolist()):
+        outputs[row, :length] = torch.cat([ahead[row, :length], back[row, :length].flip(0)], dim=1)
+    return outputs

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from autograder.exercise import GRADIENTS, Case, Exercise
 from autograder.exercises.gated.counting import READY_MADE
+from autograder.probes import with_gradients
 from ml_course import gated
 
 # lstm_step
@@ -23,6 +24,7 @@ lstm_step = Exercise(
     difficulty=2,
     minutes=20,
     forbidden=READY_MADE,
+    results=("new_h", "new_c"),
 )
 
 
@@ -50,21 +52,12 @@ def lstm_cases(rng):
 
 
 @lstm_step.probe
-def ask_lstm_step(answer, x, h, c, weight_ih, weight_hh, bias):
-    import torch
+def ask_lstm_step(answer, **inputs):
+    def call(**tensors):
+        new_h, new_c = answer(*tensors.values())
+        return {"new h": new_h, "new c": new_c}
 
-    names = ("x", "h", "c", "weight_ih", "weight_hh", "bias")
-    inputs = [torch.from_numpy(array).requires_grad_() for array in (x, h, c, weight_ih, weight_hh, bias)]
-    results = answer(*inputs)
-    if not isinstance(results, tuple | list) or len(results) != 2:
-        raise TypeError("expected two results, the new h and the new c: return h, c")
-    new_h, new_c = results
-    slopes = ["none: the new state does not depend on it any more"] * 6
-    if all(isinstance(new, torch.Tensor) and new.requires_grad for new in (new_h, new_c)):
-        towards = torch.linspace(-1, 2, new_h.numel(), dtype=new_h.dtype).reshape(new_h.shape)
-        slopes = torch.autograd.grad((new_h * towards + new_c * towards.flip(0)).sum(), inputs, allow_unused=True)
-    gradients = {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
-    return {"new h": new_h, "new c": new_c} | gradients
+    return with_gradients(call, **inputs)
 
 
 def four_pieces(x, h, c, weight_ih, weight_hh, bias):
@@ -182,6 +175,14 @@ lstm_step.slip(
     hint="How many products with a matrix are in the formula?",
 )
 lstm_step.slip(
+    "bias forgotten",
+    four_pieces,
+    " + bias)",
+    ")",
+    cause="The bias is not added to the weighted sums.",
+    hint="Which of the arguments is not used?",
+)
+lstm_step.slip(
     "gates without sigmoid",
     four_pieces,
     "torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)",
@@ -251,18 +252,11 @@ def gru_cases(rng):
 
 
 @gru_step.probe
-def ask_gru_step(answer, x, h, reset_weight, update_weight, candidate_weight, reset_bias, update_bias):
-    import torch
+def ask_gru_step(answer, **inputs):
+    def call(**tensors):
+        return {"new state": answer(*tensors.values())}
 
-    names = ("x", "h", "reset_weight", "update_weight", "candidate_weight", "reset_bias", "update_bias")
-    arrays = (x, h, reset_weight, update_weight, candidate_weight, reset_bias, update_bias)
-    inputs = [torch.from_numpy(array).requires_grad_() for array in arrays]
-    new = answer(*inputs)
-    slopes = ["none: the new state does not depend on it any more"] * 7
-    if isinstance(new, torch.Tensor) and new.requires_grad:
-        towards = torch.linspace(-1, 2, new.numel(), dtype=new.dtype).reshape(new.shape)
-        slopes = torch.autograd.grad((new * towards).sum(), inputs, allow_unused=True)
-    return {"new state": new} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    return with_gradients(call, **inputs)
 
 
 def side_by_side(x, h, reset_weight, update_weight, candidate_weight, reset_bias, update_bias):
@@ -370,6 +364,30 @@ gru_step.slip(
     "torch.sigmoid",
     cause="The candidate passes a sigmoid, so the state can never become negative.",
     hint="Gates lie between 0 and 1; what is written may be negative.",
+)
+gru_step.slip(
+    "candidate without tanh",
+    side_by_side,
+    "torch.tanh(torch.cat([r * h, x], dim=1) @ candidate_weight.T)",
+    "torch.cat([r * h, x], dim=1) @ candidate_weight.T",
+    cause="The candidate is the weighted sum itself; without the tanh the state can grow without limit.",
+    hint="Between which two numbers must every entry of a candidate lie?",
+)
+gru_step.slip(
+    "candidate with a bias",
+    side_by_side,
+    "@ candidate_weight.T)",
+    "@ candidate_weight.T + update_bias)",
+    cause="A bias of the gates is added to the candidate; in this formula the candidate has none.",
+    hint="Count the biases among the arguments. Which two sums do they belong to?",
+)
+gru_step.slip(
+    "what stays is reset",
+    side_by_side,
+    "(1 - z) * h + z * new",
+    "(1 - z) * (r * h) + z * new",
+    cause="The reset gate shortens also the part of the old state that stays; it is for the candidate alone.",
+    hint="With z = 0 nothing shall change. What is left of h in your result where r = 0?",
 )
 gru_step.slip(
     "old state not kept",

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import SIDE_EFFECTS, Case, Exercise
 from ml_course import longrange
 
 FUSED = ("scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward", "flash_attention")
@@ -19,9 +19,10 @@ def merged(first, second):
 merge_parts = Exercise(
     "longrange.merge_parts",
     reference=merged,
-    facets={"values": 2, "far apart": 1, "nothing seen": 1},
+    facets={"values": 2, "far apart": 1, "nothing seen": 1, SIDE_EFFECTS: 1},
     difficulty=2,
     minutes=20,
+    results=("highest", "total", "weighted"),
     equivalent_mutants={
         "highest = torch.maximum(first[0], second[0]) → highest = torch.maximum(second[0], first[0])": (
             "The larger of two numbers does not depend on their order."
@@ -115,6 +116,15 @@ merge_parts.slip(
     hint="total is rescaled. The same factors belong to weighted.",
 )
 merge_parts.slip(
+    "nothing rescaled",
+    by_stacking,
+    """total = factors[0] * first[1] + factors[1] * second[1]
+    return highest, total, factors[0].unsqueeze(-1) * first[2] + factors[1].unsqueeze(-1) * second[2]""",
+    "return highest, first[1] + second[1], first[2] + second[2]",
+    cause="Both sums are added as they are, though each part's were taken from its own highest score.",
+    hint="A sum of exp(s − 3) and a sum of exp(s − 5) speak different languages. What does exp(3 − 5) do?",
+)
+merge_parts.slip(
     "only the first rescaled",
     by_stacking,
     "factors[0] * first[1] + factors[1] * second[1]",
@@ -158,6 +168,25 @@ def without_a_maximum(first, second):
     return highest, total, (left[..., None] * first[2] + right[..., None] * second[2]) / back[..., None]
 
 
+@merge_parts.mistake(hint="Let the second part's scores be a thousand lower than the first's. What is exp(1000)?")
+def maximum_of_the_second(first, second):
+    """The second part's highest score is taken for that of both; where the first's is far higher, sums overflow."""
+    factor = torch.exp(first[0] - second[0])
+    return second[0], factor * first[1] + second[1], factor[..., None] * first[2] + second[2]
+
+
+@merge_parts.mistake(hint="a *= b writes into the tensor called a, whoever else holds it. a = a * b makes a new one.")
+def parts_overwritten(first, second):
+    """The sums of the first part are rescaled in place, so whoever handed it in holds other numbers afterwards."""
+    highest = torch.maximum(first[0], second[0])
+    shift = highest.masked_fill(highest == -math.inf, 0)
+    left, right = torch.exp(first[0] - shift), torch.exp(second[0] - shift)
+    total, weighted = first[1], first[2]
+    total *= left
+    weighted *= left[..., None]
+    return highest, total + right * second[1], weighted + right[..., None] * second[2]
+
+
 def in_blocks(queries, keys, values, block, causal=False):
     """The reference under the homework's signature."""
     return longrange.flash_attention(queries, keys, values, causal=causal, block=block)
@@ -166,9 +195,10 @@ def in_blocks(queries, keys, values, block, causal=False):
 blockwise_attention = Exercise(
     "longrange.blockwise_attention",
     reference=in_blocks,
-    facets={"values": 2, "large scores": 1, "causal": 1, "memory": 1},
+    facets={"values": 2, "large scores": 1, "causal": 1, "memory": 1, SIDE_EFFECTS: 1},
     difficulty=3,
     minutes=35,
+    seconds=15.0,  # every tensor of the memory cases is counted
     equivalent_mutants={
         "total, weighted = (torch.zeros_like(highest), 0.0) → total, weighted = (torch.zeros_like(highest), 1.0)": (
             "The first block multiplies what was there before by exp(−∞) = 0."
@@ -189,6 +219,13 @@ def blockwise_cases(rng):
         made["queries"] *= dtype(loud)
         return made
 
+    def low(*batch, scores, **sizes):
+        """All scores lie around `scores`, far below zero; in eighths, so that they are exact in float32, too."""
+        made = inputs(*batch, **sizes)
+        for name, sign in (("queries", 8), ("keys", -8)):
+            made[name] = np.round(made[name] + sign * (-scores / 2) ** 0.5) / 8
+        return made
+
     query, key = int(rng.integers(3, 7)), int(rng.integers(7, 12))
     yield Case("blocks of three", **inputs(query=query, key=key), block=3, causal=False)
     yield Case("a batch with heads", **inputs(2, 3), block=2, causal=False)
@@ -203,37 +240,65 @@ def blockwise_cases(rng):
     fading = inputs(key=9)
     fading["keys"] *= np.linspace(300, 1, 9)[:, None]
     yield Case("quieter from block to block", "large scores", **fading, block=3, causal=False)
+    yield Case("all scores around −900", "large scores", **low(2, scores=-900), block=3, causal=False)
+    yield Case("all scores around −300, float32", "large scores", **low(scores=-300, dtype=np.float32), block=3,
+               causal=False)  # fmt: skip
     yield Case("as many queries as keys", "causal", **inputs(2, query=key, key=key), block=3, causal=True)
     yield Case("the queries are the last of the keys", "causal", **inputs(query=3, key=8), block=2, causal=True)
     yield Case("one query at the end", "causal", **inputs(query=1, key=key), block=4, causal=True)
     yield Case("scores in the hundreds, causal", "causal", **inputs(query=8, key=8, loud=500.0), block=3, causal=True)
-    yield Case("96 tokens in blocks of 8", "memory", **inputs(query=96, key=96), block=8, causal=False)
-    yield Case("96 tokens in blocks of 8, causal", "memory", **inputs(query=96, key=96), block=8, causal=True)
+    yield Case("all scores around −900, causal", "causal", **low(query=7, key=7, scores=-900), block=3, causal=True)
+    yield Case("48 queries, 51 keys in blocks of 4", "memory", **inputs(query=48, key=51), block=4, causal=False)
+    yield Case("48 queries, 51 keys in blocks of 4, causal", "memory", **inputs(query=48, key=51), block=4, causal=True)
 
 
 @blockwise_attention.probe
 def ask_blockwise_attention(answer, queries, keys, values, block, causal):
+    import weakref
+
     import torch
     from torch.overrides import TorchFunctionMode
 
-    largest = [0]
+    alive, most = {}, {"now": 0, "numbers": 0, "largest": (0, False, "")}
+
+    def forget(place):
+        alive[place][0] -= 1
+        if not alive[place][0]:
+            most["now"] -= alive.pop(place)[1]
+
+    def note(tensor):
+        storage = tensor.untyped_storage()
+        place, numbers = storage.data_ptr(), storage.nbytes() // tensor.element_size()
+        if numbers >= most["largest"][0]:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            most["largest"] = max(most["largest"], (numbers, tensor.is_floating_point(), kind))
+        if place not in alive:
+            alive[place] = [0, numbers]
+            most["now"] += numbers
+            most["numbers"] = max(most["numbers"], most["now"])
+        alive[place][0] += 1
+        weakref.finalize(tensor, forget, place)
 
     class Watch(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
             result = function(*args, **(kwargs or {}))
             for one in result if isinstance(result, tuple | list) else [result]:
                 if isinstance(one, torch.Tensor):
-                    largest[0] = max(largest[0], one.untyped_storage().nbytes() // one.element_size())
+                    note(one)
             return result
 
     inputs = [torch.from_numpy(array) for array in (queries, keys, values)]
-    if queries.shape[-2] < 96:
+    if queries.shape[-2] < 48:
         return {"output": answer(*inputs, block, causal)}
     with torch.no_grad(), Watch():
         output = answer(*inputs, block, causal)
-    # A quarter of the matrix: blocks of keys for all queries at once are small enough too.
-    small = largest[0] <= queries.shape[-2] * keys.shape[-2] // 4
-    return {"output": output, "every tensor is much smaller than query × key": small}
+    matrix, (numbers, _, kind) = queries.shape[-2] * keys.shape[-2], most["largest"]
+    memory = "small"
+    if numbers > matrix // 4:  # blocks of keys for all queries at once are small enough too
+        memory = f"a {kind} tensor of {numbers} numbers; query × key is {matrix}"
+    elif most["numbers"] > matrix:
+        memory = f"small tensors, but more than query × key = {matrix} numbers at a time"
+    return {"output": output, "memory": memory}
 
 
 @blockwise_attention.alternative
@@ -329,6 +394,55 @@ blockwise_attention.slip(
     hint="The running maximum never falls. Try scores that get quieter from block to block.",
 )
 blockwise_attention.slip(
+    "no maximum",
+    all_queries_at_once,
+    "new = torch.maximum(highest, scores.amax(-1))",
+    "new = highest = torch.zeros_like(highest)",
+    cause="No maximum is subtracted, so the exponentials overflow, or all become 0 where every score is low.",
+    hint="What are exp(1000) and exp(−1000)? And what is left of 0/0?",
+)
+blockwise_attention.slip(
+    "the maximum begins at zero",
+    all_queries_at_once,
+    "torch.full(queries.shape[:-1], -math.inf, dtype=queries.dtype)",
+    "torch.zeros(queries.shape[:-1], dtype=queries.dtype)",
+    cause="The running maximum begins at a number that no score needs to reach: where all lie far below, 0/0 is left.",
+    hint="Let every score be −900. What is your maximum then, and what is exp(−900 − maximum)?",
+)
+blockwise_attention.slip(
+    "the future hidden by a number",
+    all_queries_at_once,
+    "scores.masked_fill(future, -math.inf)",
+    "scores.masked_fill(future, -50.0)",
+    cause="Future scores become a number, and where the visible ones are lower still, the future wins.",
+    hint="Scores may be around −900. Which number is lower than any score?",
+)
+blockwise_attention.slip(
+    "not divided",
+    all_queries_at_once,
+    "return weighted / total[..., None]",
+    "return weighted",
+    cause="The weighted sum comes back without being divided by the sum of the weights.",
+    hint="A softmax's weights sum to one. What have you left to do after the last block?",
+)
+blockwise_attention.slip(
+    "the whole mask",
+    all_queries_at_once,
+    "future = torch.arange(start, min(start + block, key)) > position[:, None]",
+    "future = (torch.arange(key) > position[:, None])[:, start : start + block]",
+    cause="The scores are made block by block, but the mask is as large as query × key.",
+    hint="Which columns of the mask does one block need? Make only these.",
+)
+blockwise_attention.slip(
+    "arguments overwritten",
+    all_queries_at_once,
+    "    query, key = queries.shape[-2], keys.shape[-2]\n    position = torch.arange(query) + key - query",
+    "    queries *= queries.shape[-1] ** -0.5\n    query, key = queries.shape[-2], keys.shape[-2]\n"
+    "    position = torch.arange(query) + key - query\n    queries = queries * queries.shape[-1] ** 0.5",
+    cause="The queries are scaled in place: the caller's tensor is changed.",
+    hint="a *= b writes into the tensor called a, whoever else holds it. a = a * b makes a new one.",
+)
+blockwise_attention.slip(
     "not scaled",
     all_queries_at_once,
     " / math.sqrt(queries.shape[-1])",
@@ -374,6 +488,22 @@ def blocks_averaged(queries, keys, values, block, causal=False):
             scores = scores.masked_fill(place > torch.arange(key - query, key)[:, None], -1e9)
         answers.append(torch.softmax(scores, -1) @ values[..., start : start + block, :])
     return torch.stack(answers).mean(0)
+
+
+@blockwise_attention.mistake(hint="What is still in your list when the last block comes? Sum up while you read.")
+def all_blocks_kept(queries, keys, values, block, causal=False):
+    """The scores of all blocks are kept until the end: together they are the matrix that was to be avoided."""
+    query, key, kept = queries.shape[-2], keys.shape[-2], []
+    for start in range(0, key, block):
+        scores = queries @ keys[..., start : start + block, :].mT / math.sqrt(queries.shape[-1])
+        if causal:
+            place = torch.arange(start, min(start + block, key))
+            scores = scores.masked_fill(place > torch.arange(key - query, key)[:, None], -math.inf)
+        kept.append(scores)
+    highest = torch.stack([scores.amax(-1) for scores in kept]).amax(0)
+    kept = [torch.exp(scores - highest[..., None]) for scores in kept]
+    weighted = sum(powers @ values[..., i * block : (i + 1) * block, :] for i, powers in enumerate(kept))
+    return weighted / sum(powers.sum(-1, keepdim=True) for powers in kept)
 
 
 @blockwise_attention.mistake(hint="How large is queries @ keys.mT? The point is never to hold it.")

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import longrange
 from ml_course.longrange import LinearState
 
@@ -21,6 +22,7 @@ linear_recurrence = Exercise(
     facets={"values": 2, "state": 1, GRADIENTS: 1},
     difficulty=2,
     minutes=25,
+    results=("outputs", "(matrix, sums)"),
 )
 
 
@@ -47,17 +49,14 @@ def recurrence_cases(rng):
 def ask_linear_recurrence(answer, queries, keys, values, matrix, sums):
     import torch
 
-    inputs = [torch.from_numpy(array).requires_grad_() for array in (queries, keys, values)]
-    state = None if matrix is None else (torch.from_numpy(matrix), torch.from_numpy(sums))
-    outputs, (last_matrix, last_sums) = answer(*inputs, state)
-    names = ("queries", "keys", "values")
-    if isinstance(outputs, torch.Tensor) and outputs.requires_grad:
-        towards = torch.linspace(-1, 2, outputs.numel(), dtype=outputs.dtype).reshape(outputs.shape)
-        slopes = torch.autograd.grad((outputs * towards).sum(), inputs, allow_unused=True)
-    else:
-        slopes = ["none: the outputs do not depend on it any more"] * 3
-    replies = {"outputs": outputs, "matrix": last_matrix, "sums": last_sums}
-    return replies | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    def call(queries, keys, values):
+        state = None if matrix is None else (torch.tensor(matrix), torch.tensor(sums))
+        outputs, last = answer(queries, keys, values, state)
+        if not isinstance(last, tuple | list) or len(last) != 2:
+            raise TypeError("the last state should be a tuple (matrix, sums)")
+        return {"outputs": outputs, "matrix": last[0], "sums": last[1]}
+
+    return with_gradients(call, queries=queries, keys=keys, values=values)
 
 
 @linear_recurrence.alternative
@@ -196,14 +195,7 @@ def positive_cases(rng):
 def ask_positive_features(answer, x, directions):
     import torch
 
-    x = torch.from_numpy(x).requires_grad_()
-    features = answer(x, torch.from_numpy(directions))
-    if isinstance(features, torch.Tensor) and features.requires_grad:
-        towards = torch.linspace(-1, 2, features.numel(), dtype=features.dtype).reshape(features.shape)
-        slope = torch.autograd.grad((features * towards).sum(), x)[0]
-    else:
-        slope = "none: the features do not depend on it any more"
-    return {"features": features, "gradient of x": slope}
+    return with_gradients(lambda x: {"features": answer(x, torch.from_numpy(directions))}, x=x)
 
 
 @positive_features.alternative

@@ -9,7 +9,7 @@ from ml_course import longrange
 hash_buckets = Exercise(
     "longrange.hash_buckets",
     reference=longrange.hash_buckets,
-    facets={"values": 2, "rounds": 1},
+    facets={"values": 2, "rounds": 1, SIDE_EFFECTS: 1},
     difficulty=1,
     minutes=15,
 )
@@ -36,7 +36,9 @@ def bucket_cases(rng):
 def ask_hash_buckets(answer, vectors, rotations):
     import torch
 
-    return {"buckets": answer(torch.from_numpy(vectors), torch.from_numpy(rotations))}
+    buckets = answer(torch.from_numpy(vectors), torch.from_numpy(rotations))
+    whole = isinstance(buckets, torch.Tensor) and not buckets.is_floating_point()
+    return {"buckets": buckets.long() if whole else buckets}  # any integer type will do
 
 
 @hash_buckets.alternative
@@ -89,6 +91,14 @@ hash_buckets.slip(
     hint="Which number has the opposite of direction 0?",
 )
 hash_buckets.slip(
+    "vectors normalised in place",
+    round_by_round,
+    "    rows = []",
+    "    vectors /= vectors.norm(dim=-1, keepdim=True)\n    rows = []",
+    cause="The caller's vectors are brought to length one. (Which is not even needed: a length changes no direction.)",
+    hint="a /= b writes into the tensor called a, whoever else holds it. a = a / b makes a new one.",
+)
+hash_buckets.slip(
     "rounds last",
     round_by_round,
     "torch.stack(rows, dim=-2)",
@@ -112,6 +122,7 @@ invert_layer = Exercise(
     facets={"values": 2, SIDE_EFFECTS: 1},
     difficulty=1,
     minutes=10,
+    results=("x1", "x2"),
 )
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import SIDE_EFFECTS, Case, Exercise
 from ml_course import longrange
 
 
@@ -17,7 +17,7 @@ def mask_of_tokens(time, block, window, global_blocks, random_blocks):
 sparse_mask = Exercise(
     "longrange.sparse_mask",
     reference=mask_of_tokens,
-    facets={"window": 2, "global": 1, "random": 1},
+    facets={"window": 2, "global": 1, "random": 1, SIDE_EFFECTS: 1},
     difficulty=2,
     minutes=25,
 )
@@ -28,7 +28,8 @@ def sparse_cases(rng):
     def case(label, facet, blocks, block, window, global_blocks=0, random=0, short=0):
         chosen = rng.integers(0, blocks, size=(blocks, random))
         time = blocks * block - short
-        return Case(label, facet, time=time, block=block, window=window, global_blocks=global_blocks, chosen=chosen)
+        sizes = dict(time=time, block=block, window=window, global_blocks=global_blocks)
+        return Case(label, facet, **sizes, random_blocks=chosen)
 
     blocks, block = int(rng.integers(5, 8)), int(rng.integers(2, 5))
     yield case("a window of three blocks", None, blocks, block, 3)
@@ -45,10 +46,10 @@ def sparse_cases(rng):
 
 
 @sparse_mask.probe
-def ask_sparse_mask(answer, time, block, window, global_blocks, chosen):
+def ask_sparse_mask(answer, time, block, window, global_blocks, random_blocks):
     import torch
 
-    return {"mask": answer(time, block, window, global_blocks, torch.from_numpy(chosen))}
+    return {"mask": answer(time, block, window, global_blocks, torch.from_numpy(random_blocks))}
 
 
 @sparse_mask.alternative
@@ -131,6 +132,22 @@ sparse_mask.slip(
     "torch.minimum(rows, columns) <= global_blocks",
     cause="One block more than asked is global.",
     hint="With global_blocks = 0, is any block global?",
+)
+sparse_mask.slip(
+    "random blocks ignored",
+    by_comparing_numbers,
+    "return near | known | drawn",
+    "return near | known",
+    cause="The random blocks are not in the mask.",
+    hint="One of the arguments is not used.",
+)
+sparse_mask.slip(
+    "random blocks overwritten",
+    by_comparing_numbers,
+    "drawn = (random_blocks[number][:, :, None] == number).any(1)",
+    "random_blocks *= block\n    drawn = (random_blocks[number][:, :, None] == number * block).any(1)",
+    cause="The caller's random_blocks are changed in place.",
+    hint="a *= b writes into the tensor called a, whoever else holds it. a = a * b makes a new one.",
 )
 sparse_mask.slip(
     "random blocks transposed",

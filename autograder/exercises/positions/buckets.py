@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import DTYPE, GRADIENTS, SIDE_EFFECTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import positions
 
 # relative_buckets
@@ -20,7 +21,7 @@ def bucket_numbers(offsets, buckets, max_distance):
 relative_buckets = Exercise(
     "positions.relative_buckets",
     reference=bucket_numbers,
-    facets={"near": 2, "far": 2, "dtype": 1},
+    facets={"near": 2, "far": 2, DTYPE: 1, SIDE_EFFECTS: 1},
     difficulty=2,
     minutes=25,
     equivalent_mutants={
@@ -173,6 +174,15 @@ relative_buckets.slip(
     hint="A quotient of two logarithms is the same in every base, as long as both have the same.",
 )
 
+relative_buckets.slip(
+    "offsets overwritten",
+    by_logarithms,
+    "distance = offsets.abs()",
+    "behind, distance = offsets > 0, offsets.abs_()\n    offsets = behind.long()",
+    cause="The caller's offsets lose their sign: abs_ writes into the tensor itself.",
+    hint="A method whose name ends in _ works in place. Which one does the same without?",
+)
+
 # bucket_bias
 
 
@@ -184,7 +194,7 @@ def looked_up(table, bucket_of, query, key):
 bucket_bias = Exercise(
     "positions.bucket_bias",
     reference=looked_up,
-    facets={"values": 2, "more keys than queries": 1, "gradients": 1},
+    facets={"values": 2, "more keys than queries": 1, GRADIENTS: 1},
     difficulty=2,
     minutes=20,
 )
@@ -209,19 +219,10 @@ def bias_cases(rng):
 
 @bucket_bias.probe
 def ask_bucket_bias(answer, table, query, key):
-    import torch
-
     def bucket_of(offsets):
         return (3 * offsets.clamp(-5, 5) + 15).remainder(11)  # each offset from −5 to 5 has its own
 
-    table = torch.from_numpy(table).requires_grad_()
-    bias = answer(table, bucket_of, query, key)
-    if isinstance(bias, torch.Tensor) and bias.requires_grad:
-        towards = torch.linspace(-1, 2, bias.numel(), dtype=bias.dtype).reshape(bias.shape)
-        (slope,) = torch.autograd.grad((bias * towards).sum(), table)
-    else:
-        slope = "none: the bias does not depend on the table any more"
-    return {"bias": bias, "gradient of table": slope}
+    return with_gradients(lambda table: {"bias": answer(table, bucket_of, query, key)}, table=table)
 
 
 @bucket_bias.alternative

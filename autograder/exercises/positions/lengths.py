@@ -55,7 +55,10 @@ def ask_loss_by_length(answer, tokens, lengths):
         return table[tokens].cumsum(1) / place.sqrt() + table[tokens] * (1 + place).log()
 
     losses = answer(model, torch.from_numpy(tokens), lengths)
-    return {"losses": losses if losses is None else [float(loss) for loss in losses]}
+    if not isinstance(losses, list | tuple | torch.Tensor) or (isinstance(losses, torch.Tensor) and losses.dim() != 1):
+        told = "None: is there a return?" if losses is None else f"one {type(losses).__name__}"
+        raise TypeError(f"expected a list of floats, one for each length, got {told}")
+    return {"losses": [float(loss) for loss in losses]}
 
 
 @loss_by_length.alternative
@@ -117,6 +120,26 @@ loss_by_length.slip(
             count += length - 1 or 1""",
     cause="A window of n tokens gives n guesses; the last one's answer is the first token of the next window.",
     hint="After reading all n tokens of a window the model has a guess, too. Do you use it?",
+)
+loss_by_length.slip(
+    "targets from the window alone",
+    all_windows_at_once,
+    """surprise = -torch.log_softmax(model(windows[:, :-1]), dim=-1)
+        losses.append(surprise.gather(2, windows[:, 1:, None]).mean().item())""",
+    """surprise = -torch.log_softmax(model(windows[:, :-1])[:, :-1], dim=-1)
+        losses.append(surprise.gather(2, windows[:, 1:-1, None]).mean().item())""",
+    cause="A window of n tokens gives n guesses; the last one's answer is the first token of the next window.",
+    hint="After reading all n tokens of a window the model has a guess, too. And with n = 1, what is left of yours?",
+)
+loss_by_length.slip(
+    "windows without the token after them",
+    all_windows_at_once,
+    """        windows = tokens.unfold(0, length + 1, length)
+        surprise = -torch.log_softmax(model(windows[:, :-1]), dim=-1)""",
+    """        windows = tokens.unfold(0, length, length)
+        surprise = -torch.log_softmax(model(windows)[:, :-1], dim=-1)""",
+    cause="The guesses of a window are compared with its own tokens, so the last guess of each window is left out.",
+    hint="After reading all n tokens of a window the model has a guess, too. And with n = 1, what is left of yours?",
 )
 loss_by_length.slip(
     "the whole text at once",

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course.positions import offset_matrix
 
 
@@ -22,7 +23,7 @@ def with_vectors(queries, keys, values, key_table, value_table):
 shaw_attention = Exercise(
     "positions.shaw_attention",
     reference=with_vectors,
-    facets={"values": 2, "more keys than queries": 1, "gradients": 1},
+    facets={"values": 2, "more keys than queries": 1, GRADIENTS: 1},
     difficulty=3,
     minutes=35,
 )
@@ -51,17 +52,11 @@ def shaw_cases(rng):
 
 @shaw_attention.probe
 def ask_shaw_attention(answer, queries, keys, values, key_table, value_table):
-    import torch
+    def call(queries, keys, values, key_table, value_table):
+        return {"output": answer(queries, keys, values, key_table, value_table)}
 
-    names = ("queries", "keys", "values", "key_table", "value_table")
-    inputs = [torch.from_numpy(x).requires_grad_() for x in (queries, keys, values, key_table, value_table)]
-    output = answer(*inputs)
-    if isinstance(output, torch.Tensor) and output.requires_grad:
-        towards = torch.linspace(-1, 2, output.numel(), dtype=output.dtype).reshape(output.shape)
-        slopes = torch.autograd.grad((output * towards).sum(), inputs, allow_unused=True)
-    else:
-        slopes = ["none: the output does not depend on it any more"] * 5
-    return {"output": output} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    tables = dict(key_table=key_table, value_table=value_table)
+    return with_gradients(call, queries=queries, keys=keys, values=values, **tables)
 
 
 @shaw_attention.alternative
@@ -113,6 +108,14 @@ shaw_attention.slip(
     "content",
     cause="The scores do not contain the vectors of the offsets.",
     hint="One of the arguments has no effect on the weights.",
+)
+shaw_attention.slip(
+    "not scaled",
+    by_two_sums,
+    " / math.sqrt(queries.shape[-1])",
+    "",
+    cause="The scores are not divided by √d_head.",
+    hint="What stands below the fraction's line in the formula?",
 )
 shaw_attention.slip(
     "only the content is scaled",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import DTYPE, SIDE_EFFECTS, Case, Exercise
 from ml_course import attention, positions
 
 # rotate
@@ -20,7 +20,7 @@ def rotated(x, positions_, base=10_000.0):
 rotate = Exercise(
     "positions.rotate",
     reference=rotated,
-    facets={"values": 2, "any positions": 1, "no side effects": 1},
+    facets={"values": 2, "any positions": 1, SIDE_EFFECTS: 1, DTYPE: 1},
     difficulty=2,
     minutes=25,
     rtol=1e-4,  # angles may be computed in float32, whatever x is
@@ -46,6 +46,7 @@ def rotate_cases(rng):
     yield Case("as many tokens as features", **inputs(2, time=6, d_head=6, base=20.0))
     yield Case("one token, at the start", **inputs(time=1))
     yield Case("float32", **inputs(2, time=time, dtype=np.float32))
+    yield Case("float16", DTYPE, **inputs(2, time=time, d_head=4, dtype=np.float16))
     where = "any positions"
     yield Case("the last few positions", where, **inputs(time=3) | {"positions": np.arange(3) + time})
     yield Case("one token, later", where, **inputs(2, time=1) | {"positions": rng.integers(1, 100, size=1)})
@@ -169,6 +170,16 @@ rotate.slip(
 )
 
 
+rotate.slip(
+    "type of the angles",
+    by_sines_and_cosines,
+    "dtype=x.dtype) / d_head)\n    angle = positions[:, None].to(x.dtype) * speed",
+    "dtype=torch.float32) / d_head)\n    angle = positions[:, None] * speed",
+    cause="The angles are float32, and so is the result, when x is of a shorter type such as float16.",
+    hint="Print the dtypes of x and of your result for x.half(). Where can you go back to that of x?",
+)
+
+
 @rotate.mistake(hint="x belongs to the caller. Which of your lines writes into it, or into a view of it?")
 def turned_in_place(x, positions, base=10_000.0):
     """The caller's x is changed: slices are views, and what is assigned to them is written into x."""
@@ -206,7 +217,7 @@ def rotated_then_attended(queries, keys, values, turn, mask=None):
 rotary_attention = Exercise(
     "positions.rotary_attention",
     reference=rotated_then_attended,
-    facets={"values": 2, "more keys than queries": 1, "masking": 1},
+    facets={"values": 2, "more keys than queries": 1, "masking": 1, SIDE_EFFECTS: 1},
     difficulty=2,
     minutes=20,
 )
@@ -223,10 +234,10 @@ def rotary_attention_cases(rng):
     yield Case("a batch with heads", **inputs(2, 3, query=time, key=time, d_head=6), mask=None)
     yield Case("one token", **inputs(1, query=1, key=1), mask=None)
     yield Case("float32", **inputs(2, query=time, key=time, dtype=np.float32), mask=None)
+    yield Case("values of another width", **inputs(2, query=time, key=time, features=7), mask=None)
     cached = "more keys than queries"
     yield Case("one query, the last", cached, **inputs(2, query=1, key=time + more), mask=None)
     yield Case("the last few queries", cached, **inputs(query=time, key=time + more), mask=None)
-    yield Case("values of another width", cached, **inputs(2, query=2, key=time + 2, features=7), mask=None)
     causal = np.tri(time, time, dtype=bool)
     yield Case("a causal mask", "masking", **inputs(2, query=time, key=time), mask=causal)
     some = rng.random((2, 1, time, time)) < 0.6
@@ -316,6 +327,39 @@ rotary_attention.slip(
     "attn_mask=mask, scale=1.0",
     cause="The scores are not divided by √d_head.",
     hint="It is scaled dot product attention, as before; only queries and keys are other ones.",
+)
+rotary_attention.slip(
+    "scaled by d_head",
+    with_the_fused_kernel,
+    "attn_mask=mask",
+    "attn_mask=mask, scale=1 / queries.shape[-1]",
+    cause="The scores are divided by d_head instead of its root.",
+    hint="It is scaled dot product attention, as before; only queries and keys are other ones.",
+)
+rotary_attention.slip(
+    "scaled by the values' width",
+    counted_from_the_end,
+    "math.sqrt(queries.shape[-1])",
+    "math.sqrt(values.shape[-1])",
+    cause="The scores are divided by the root of the values' width; values may be wider than queries and keys.",
+    hint="Over which axis does the dot product of query and key sum?",
+)
+rotary_attention.slip(
+    "mask inverted",
+    counted_from_the_end,
+    "torch.where(mask, scores, -1e9)",
+    "torch.where(mask, -1e9, scores)",
+    cause="The mask is read the wrong way round: here True means may attend.",
+    hint="Which keys get a weight of zero?",
+)
+rotary_attention.slip(
+    "queries scaled in place",
+    counted_from_the_end,
+    "    queries = turn(queries, torch.arange(-queries.shape[-2], 0))",
+    "    queries /= math.sqrt(queries.shape[-1])\n"
+    "    queries = math.sqrt(queries.shape[-1]) * turn(queries, torch.arange(-queries.shape[-2], 0))",
+    cause="The caller's queries are changed: they are divided in place.",
+    hint="a /= b writes into the tensor called a, whoever else holds it. a = a / b makes a new one.",
 )
 rotary_attention.slip(
     "queries turned against the keys",

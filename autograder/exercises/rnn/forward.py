@@ -3,10 +3,12 @@
 import numpy as np
 import torch
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import DTYPE, GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import rnn
 
 LAYERS = ("RNN", "RNNCell", "rnn_tanh", "rnn_tanh_cell", "pack_padded_sequence", "pad_packed_sequence")
+SAY_THE_TYPE = "torch makes float32 unless you say otherwise: inputs.new_zeros(…), or dtype=inputs.dtype."
 
 
 # One step.
@@ -22,7 +24,7 @@ def step_of_the_library(x, state, weight_ih, weight_hh, bias_ih, bias_hh):
 step = Exercise(
     "rnn.step",
     reference=step_of_the_library,
-    facets={"values": 2, "gradients": 1},
+    facets={"values": 2, GRADIENTS: 1},
     difficulty=1,
     minutes=10,
     forbidden=LAYERS,
@@ -51,18 +53,11 @@ def step_cases(rng):
 
 
 @step.probe
-def ask_step(answer, x, state, weight_ih, weight_hh, bias_ih, bias_hh):
-    import torch
+def ask_step(answer, **inputs):
+    def call(**tensors):
+        return {"new state": answer(*tensors.values())}
 
-    names = ("x", "state", "weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    inputs = [torch.from_numpy(array).requires_grad_() for array in (x, state, weight_ih, weight_hh, bias_ih, bias_hh)]
-    new = answer(*inputs)
-    if isinstance(new, torch.Tensor) and new.requires_grad:
-        towards = torch.linspace(-1, 2, new.numel(), dtype=new.dtype).reshape(new.shape)
-        slopes = torch.autograd.grad((new * towards).sum(), inputs, allow_unused=True)
-    else:
-        slopes = ["none: the new state does not depend on it any more"] * 6
-    return {"new state": new} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    return with_gradients(call, **inputs)
 
 
 def by_products(x, state, weight_ih, weight_hh, bias_ih, bias_hh):
@@ -167,10 +162,11 @@ def sequence_of_the_library(inputs, lengths, weight_ih, weight_hh, bias):
 sequence = Exercise(
     "rnn.sequence",
     reference=sequence_of_the_library,
-    facets={"values": 2, "masking": 2, "gradients": 1},
+    facets={"values": 2, "masking": 2, GRADIENTS: 1, DTYPE: 1},
     difficulty=2,
     minutes=25,
     forbidden=LAYERS,
+    results=("outputs", "state"),
     seconds=10,
 )
 
@@ -204,16 +200,11 @@ def sequence_cases(rng):
 def ask_sequence(answer, inputs, lengths, weight_ih, weight_hh, bias):
     import torch
 
-    names = ("inputs", "weight_ih", "weight_hh", "bias")
-    tensors = [torch.from_numpy(array).requires_grad_() for array in (inputs, weight_ih, weight_hh, bias)]
-    outputs, state = answer(tensors[0], torch.from_numpy(lengths), *tensors[1:])
-    if isinstance(state, torch.Tensor) and state.requires_grad:
-        towards = torch.linspace(-1, 2, state.numel(), dtype=state.dtype).reshape(state.shape)
-        slopes = torch.autograd.grad((state * towards).sum(), tensors, allow_unused=True)
-    else:
-        slopes = ["none: the final state does not depend on it any more"] * 4
-    gradients = {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
-    return {"outputs": outputs, "final state": state} | gradients
+    def call(inputs, weight_ih, weight_hh, bias):
+        outputs, state = answer(inputs, torch.from_numpy(lengths), weight_ih, weight_hh, bias)
+        return {"outputs": outputs, "final state": state}
+
+    return with_gradients(call, inputs=inputs, weight_ih=weight_ih, weight_hh=weight_hh, bias=bias)
 
 
 def frozen_at_the_end(inputs, lengths, weight_ih, weight_hh, bias):
@@ -330,3 +321,29 @@ def steps_through_the_batch(inputs, lengths, weight_ih, weight_hh, bias):
         state = torch.tanh(inputs[t] @ weight_ih.T + state @ weight_hh.T + bias)
         outputs.append(state)
     return torch.stack(outputs), state
+
+
+@sequence.mistake(hint=SAY_THE_TYPE)
+def zeros_of_another_type(inputs, lengths, weight_ih, weight_hh, bias):
+    """The state begins as float32 zeros, which cannot be multiplied by the weights where these are float64."""
+    state = torch.zeros(len(inputs), len(bias))
+    outputs = []
+    for t in range(inputs.shape[1]):
+        new = torch.tanh(inputs[:, t] @ weight_ih.T + state @ weight_hh.T + bias)
+        real = (t < lengths)[:, None]
+        state = torch.where(real, new, state)
+        outputs.append(new * real)
+    return torch.stack(outputs, dim=1), state
+
+
+@sequence.mistake(hint=SAY_THE_TYPE)
+def outputs_of_another_type(inputs, lengths, weight_ih, weight_hh, bias):
+    """The outputs are written into float32 zeros, so float64 numbers lose half of their digits."""
+    state = torch.zeros_like(inputs[:, 0, :1]).expand(-1, len(bias))
+    outputs = torch.zeros(len(inputs), inputs.shape[1], len(bias))
+    for t in range(inputs.shape[1]):
+        new = torch.tanh(inputs[:, t] @ weight_ih.T + state @ weight_hh.T + bias)
+        real = (t < lengths)[:, None]
+        state = torch.where(real, new, state)
+        outputs[:, t] = new * real
+    return outputs, state

@@ -43,7 +43,8 @@ def ctc_cases(rng):
     yield Case("one label", probabilities=steps(4, classes), labels=[first])
     yield Case("three labels", probabilities=steps(6, classes), labels=[first, second, third])
     yield Case("back and forth", probabilities=steps(6, classes), labels=[first, second, first])
-    yield Case("long", probabilities=steps(40, classes), labels=[first, second, third, first, third])
+    long = [first, second, third, first, third]
+    yield Case("forty steps: far too many paths to list", probabilities=steps(40, classes), labels=long)
     yield Case("a label twice", "repeated labels", probabilities=steps(4, classes), labels=[first, first])
     yield Case(
         "a label twice among others", "repeated labels", probabilities=steps(7, classes), labels=[second, first, first]
@@ -141,6 +142,38 @@ ctc_probability.slip(
     "            if True:\n                total",
     cause="At the first place the index s − 1 is −1, which Python reads as the last place.",
     hint="What is alpha[s - 1] for s = 0?",
+)
+ctc_probability.slip(
+    "jumps in from the other end",
+    forward,
+    "if s >= 2 and label != 0",
+    "if label != 0",
+    cause="At the first label the index s − 2 is −1, which Python reads as the last place.",
+    hint="What is alpha[s - 2] for s = 1?",
+)
+ctc_probability.slip(
+    "comes and jumps in from the other end",
+    forward,
+    "            if s >= 1:\n                total += alpha[s - 1]\n            if s >= 2 and label != 0",
+    "            total += alpha[s - 1]\n            if label != 0",
+    cause="At the first places s − 1 and s − 2 are negative, and Python counts such places from the end.",
+    hint="What are alpha[s - 1] for s = 0, and alpha[s - 2] for s = 1?",
+)
+ctc_probability.slip(
+    "jumps everywhere",
+    forward,
+    " and label != 0 and label != between[s - 2]",
+    "",
+    cause="Two places are jumped from everywhere, so labels get lost and repeated ones lose the blank between them.",
+    hint="The formula allows a jump between two different labels. What does your line ask of the two?",
+)
+ctc_probability.slip(
+    "written into what it reads",
+    forward,
+    "        new = np.zeros(len(between))\n",
+    "        new = alpha\n",
+    cause="The new row is written over the old one while that is still read: a path makes several moves in one step.",
+    hint="When you come to place s, whose α stands at s − 1: that of this step, or of the one before?",
 )
 ctc_probability.slip(
     "must end with a blank",

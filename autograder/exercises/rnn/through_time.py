@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import AUTOGRAD, SIDE_EFFECTS, Case, Exercise
 from ml_course import backprop, rnn
 
 # Back-propagation through time.
@@ -24,8 +24,9 @@ bptt = Exercise(
     difficulty=3,
     minutes=35,
     reference=bptt_of_the_library,
-    facets={"one step": 1, "through time": 3, "truncation": 1, "no side effects": 1},
-    forbidden=("backward", "grad", "tensor", "from_numpy", "as_tensor"),
+    facets={"one step": 1, "through time": 3, "truncation": 1, SIDE_EFFECTS: 1},
+    forbidden=AUTOGRAD,
+    results=("of_weight_ih", "of_weight_hh", "of_bias"),
 )
 
 
@@ -138,6 +139,14 @@ bptt.slip(
     hint="tanh′ = 1 − tanh². Which of the two states is that tanh?",
 )
 bptt.slip(
+    "tanh of the tanh",
+    step_by_step,
+    "after**2",
+    "np.tanh(after) ** 2",
+    cause="The tanh is taken once more, of a state that has come out of it already.",
+    hint="tanh′ = 1 − tanh², and the state is that tanh. What is left to compute?",
+)
+bptt.slip(
     "slope of the tanh forgotten",
     step_by_step,
     "(1 - after**2) * ",
@@ -231,8 +240,9 @@ clip_gradients = Exercise(
     difficulty=1,
     minutes=10,
     reference=clipped_by_the_library,
-    facets={"values": 2, "short gradients": 1, "no side effects": 1},
+    facets={"values": 2, "short gradients": 1, SIDE_EFFECTS: 1},
     forbidden=("clip_grad_norm_", "clip_grads_with_norm_", "clip_by_norm"),
+    results=("clipped", "norm"),
     equivalent_mutants={
         "factor = limit / max(norm, limit) → factor = limit / max(limit, norm)": (
             "the larger of two numbers, whichever is named first"
@@ -269,14 +279,18 @@ def clip_cases(rng):
 def ask_clip(answer, first, second, third, limit):
     given = [gradient for gradient in (first, second, third) if gradient is not None]
     clipped, norm = answer(given, limit)
-    names = ("first", "second", "third")
-    return {"norm": float(norm), "arrays": len(clipped)} | dict(zip(names, clipped, strict=False))
+    if not isinstance(clipped, list | tuple):
+        raise TypeError("expected a list of arrays first, and then their length before clipping")
+    told = {name: array * 1 for name, array in zip(("first", "second", "third"), clipped, strict=False)}
+    for array in clipped:
+        array += 1  # what is new can be written into, and the arguments stay as they are
+    return {"norm": float(norm), "arrays": len(clipped)} | told
 
 
 def all_by_one_factor(gradients, limit):
     norm = math.sqrt(sum((gradient**2).sum() for gradient in gradients))
     if norm <= limit:
-        return list(gradients), norm
+        return [gradient.copy() for gradient in gradients], norm
     return [gradient * (limit / norm) for gradient in gradients], norm
 
 
@@ -363,3 +377,31 @@ def writes_into_the_gradients(gradients, limit):
         for gradient in gradients:
             gradient *= limit / norm
     return gradients, norm
+
+
+@clip_gradients.mistake(hint="If somebody writes into your result, what becomes of the arrays that you were given?")
+def given_arrays_handed_back(gradients, limit):
+    """Where nothing is to be clipped, the very arrays that came in go out again; asked for are new ones."""
+    norm = math.sqrt(sum((gradient**2).sum() for gradient in gradients))
+    if norm <= limit:
+        return gradients, norm
+    return [gradient * (limit / norm) for gradient in gradients], norm
+
+
+@clip_gradients.mistake(hint="Gradients that are all zero have the length 0. What does your line make of that?")
+def divided_by_a_length_of_zero(gradients, limit):
+    """The limit is divided by the length also where that is 0."""
+    norm = math.sqrt(sum((gradient**2).sum() for gradient in gradients))
+    return [gradient * min(1.0, limit / norm) for gradient in gradients], norm
+
+
+@clip_gradients.mistake(
+    hint="Take gradients (3) and (0.4) with limit 1: which way does the step point before and after?"
+)
+def each_array_and_its_length_alone(gradients, limit):
+    """Each array is clipped by its own length, which turns the step; the length returned is the last array's."""
+    clipped = []
+    for gradient in gradients:
+        norm = float(np.linalg.norm(gradient))
+        clipped.append(gradient * (limit / norm) if norm > limit else gradient.copy())
+    return clipped, norm

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import SIDE_EFFECTS, Case, Exercise
 from ml_course import rnn
 
 # Nucleus sampling.
@@ -20,7 +20,7 @@ def nucleus_of_the_library(logits, p, temperature=1.0):
 nucleus = Exercise(
     "rnn.nucleus",
     reference=nucleus_of_the_library,
-    facets={"values": 2, "batches": 1, "temperature": 1, "no side effects": 1},
+    facets={"values": 2, "batches": 1, "temperature": 1, SIDE_EFFECTS: 1},
     difficulty=2,
     minutes=20,
     forbidden=("top_p", "TopPLogitsWarper", "TopPLogitsProcessor"),
@@ -160,6 +160,30 @@ nucleus.slip(
     "logits * temperature",
     cause="The logits are multiplied by the temperature, so hot and cold are swapped.",
     hint="At a high temperature all tokens become alike. Should their logits move apart or together?",
+)
+nucleus.slip(
+    "probabilities divided by the temperature",
+    sorted_and_put_back,
+    "(logits / temperature).softmax(-1)",
+    "(logits.softmax(-1) / temperature)",
+    cause="The temperature divides what comes out of the softmax; it belongs before it, to the logits.",
+    hint="Sum a row after your division. A softmax that comes last makes every row sum to one: what goes into it?",
+)
+nucleus.slip(
+    "softmax twice",
+    sorted_and_put_back,
+    "(logits / temperature).softmax(-1).sort",
+    "(logits / temperature).softmax(-1).softmax(-1).sort",
+    cause="The softmax is taken of probabilities: all lie between 0 and 1, and out come nearly equal ones.",
+    hint="The softmax turns logits into probabilities. What has the second one to do?",
+)
+nucleus.slip(
+    "softmax of what is kept",
+    sorted_and_put_back,
+    "kept = kept / kept.sum(-1, keepdim=True)",
+    "kept = kept.masked_fill(kept == 0, -math.inf).softmax(-1)",
+    cause="What is kept goes through a second softmax; asked is only that it be scaled to the sum one.",
+    hint="Of 0.5 and 0.3, the first should be 0.625 in the end. What does a softmax make of them?",
 )
 nucleus.slip(
     "temperature ignored",
@@ -317,7 +341,7 @@ perplexity.slip(
 @perplexity.mistake(
     hint="A text of one hard token and one of a thousand easy ones: how much does the first count for you?"
 )
-def mean_of_the_texts_perplexities(logits, targets, mask):
+def one_perplexity_for_each_text(logits, targets, mask):
     """Each text gets a perplexity of its own, and these are averaged: a short text counts as much as a long one."""
     surprise = -logits.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     return ((surprise * mask).sum(1) / mask.sum(1)).exp().mean()
@@ -326,7 +350,7 @@ def mean_of_the_texts_perplexities(logits, targets, mask):
 @perplexity.mistake(
     hint="A text of one hard token and one of a thousand easy ones: how much does the first count for you?"
 )
-def mean_of_the_texts_means(logits, targets, mask):
+def one_mean_for_each_text(logits, targets, mask):
     """The mean is taken within each text and then over texts: a token of a short text counts more."""
     surprise = -logits.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     return ((surprise * mask).sum(1) / mask.sum(1)).mean().exp()

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import SIDE_EFFECTS, Case, Exercise
 from ml_course import seq2seq
 
 
@@ -23,7 +23,7 @@ def step_by_arrays(pairs, table):
 em_step = Exercise(
     "seq2seq.em_step",
     reference=step_by_arrays,
-    facets={"values": 2, "repeated words": 1, "unused words": 1},
+    facets={"values": 2, "repeated words": 1, "unused words": 1, SIDE_EFFECTS: 1},
     difficulty=2,
     minutes=25,
     equivalent_mutants={
@@ -80,15 +80,15 @@ def em_step_cases(rng):
 
 @em_step.probe
 def ask_em_step(answer, pairs, table):
-    import copy
-
-    before = copy.deepcopy(table)
-    new = answer([(list(source), list(target)) for source, target in pairs], table)
+    before = {e: list(row) for e, row in table.items()}
+    new = answer([(source, target) for source, target in pairs], table)
     if not isinstance(new, dict) or not all(isinstance(row, dict) for row in new.values()):
-        return {"words without a row": None, "table": new, "unchanged": table == before}
+        raise TypeError(f"expected a table as that of before, {{e: {{f: chance}}}}, got {type(new).__name__}")
     rows = {e: {f: float(new[e].get(f, 0.0)) for f in row} for e, row in before.items() if e in new}
-    missing = sorted(set(before) - set(new))
-    return {"words without a row": missing, "table": rows, "unchanged": table == before}
+    missing = [e for e in before if e not in new]
+    for row in new.values():
+        row.clear()  # what is new can be written into, and the table of before stays as it is
+    return {"words without a row": missing, "table": rows}
 
 
 @em_step.alternative
@@ -238,3 +238,46 @@ def table_changed_on_the_way(pairs, table):
             for e in source:
                 table[e][f] /= norm
     return table
+
+
+@em_step.mistake(hint="A copy of the outer dictionary holds the same rows. Are table[e] and new[e] two things, or one?")
+def rows_shared_with_the_old_table(pairs, table):
+    """The outer dictionary is copied, but not its rows: the new chances are written into the rows of the old table."""
+    counts, totals = defaultdict(float), defaultdict(float)
+    for source, target in pairs:
+        for f in target:
+            norm = sum(table[e][f] for e in source)
+            for e in source:
+                counts[e, f] += table[e][f] / norm
+                totals[e] += table[e][f] / norm
+    new = table.copy()
+    for e in totals:
+        for f in table[e]:
+            new[e][f] = counts[e, f] / totals[e]
+    return new
+
+
+@em_step.mistake(hint="If somebody writes into your new table, what becomes of the old one?")
+def unused_rows_shared_with_the_old_table(pairs, table):
+    """A word that stands in no sentence gets the old table's own row, not a copy of it."""
+    counts, totals = defaultdict(float), defaultdict(float)
+    for source, target in pairs:
+        for f in target:
+            norm = sum(table[e][f] for e in source)
+            for e in source:
+                counts[e, f] += table[e][f] / norm
+                totals[e] += table[e][f] / norm
+    return {e: {f: counts[e, f] / totals[e] for f in row} if totals[e] else row for e, row in table.items()}
+
+
+@em_step.mistake(hint="What is the sum of the counts of a word that no sentence has?")
+def unused_words_divide_by_zero(pairs, table):
+    """A word that stands in no sentence has no counts: their sum is 0, and nothing can be divided by it."""
+    counts, totals = defaultdict(float), dict.fromkeys(table, 0.0)
+    for source, target in pairs:
+        for f in target:
+            norm = sum(table[e][f] for e in source)
+            for e in source:
+                counts[e, f] += table[e][f] / norm
+                totals[e] += table[e][f] / norm
+    return {e: {f: counts[e, f] / totals[e] for f in row} for e, row in table.items()}

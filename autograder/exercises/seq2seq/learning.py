@@ -4,7 +4,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import DTYPE, GRADIENTS, Case, Exercise
+from autograder.exercise import DTYPE, GRADIENTS, SIDE_EFFECTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import seq2seq
 from ml_course.text import pad
 
@@ -21,9 +22,10 @@ def shifted(sentences, bos, eos, filler):
 teacher_forcing = Exercise(
     "seq2seq.teacher_forcing",
     reference=shifted,
-    facets={"one length": 2, "padding": 1, DTYPE: 1},
+    facets={"one length": 1, "padding": 1, DTYPE: 1, SIDE_EFFECTS: 1},
     difficulty=1,
     minutes=15,
+    results=("reads", "says", "mask"),
 )
 
 
@@ -48,12 +50,12 @@ def teacher_forcing_cases(rng):
 def ask_teacher_forcing(answer, sentences, bos, eos, filler):
     import torch
 
-    reads, says, real = answer(sentences, bos, eos, filler)
-    tensors = (reads, says, real)
-    if all(type(part) is torch.Tensor and part.shape == says.shape for part in tensors) and real.dtype == torch.bool:
+    reads, says, mask = answer(sentences, bos, eos, filler)
+    tensors = (reads, says, mask)
+    if all(type(part) is torch.Tensor and part.shape == says.shape for part in tensors) and mask.dtype == torch.bool:
         # A cut through <bos> … <eos> leaves the end token where nothing is said any more: no harm, and not asked.
-        reads = torch.where(~real & (reads == eos), torch.full_like(reads, filler), reads)
-    return {"reads": reads, "says": says, "real": real}
+        reads = torch.where(~mask & (reads == eos), torch.full_like(reads, filler), reads)
+    return {"reads": reads, "says": says, "mask": mask}
 
 
 @teacher_forcing.alternative
@@ -161,13 +163,44 @@ teacher_forcing.slip(
     cause="The mask holds 0 and 1 instead of False and True.",
     hint="A list of True and False makes a tensor of the right type.",
 )
+teacher_forcing.slip(
+    "begin token forgotten",
+    right_forcing,
+    "reads.append([bos, *sentence, *more])",
+    "reads.append([*sentence, filler, *more])",
+    cause="The decoder does not read the begin token: at every place it reads the very token that it shall say.",
+    hint="What has the decoder read when it says the first word?",
+)
+
+
+@teacher_forcing.mistake(hint="How many places does a sentence of three words need: three words to say, and the end?")
+def neither_begin_nor_end(sentences, bos, eos, filler):
+    """The sentence alone is cut twice: nothing tells the decoder to begin, and it never learns to end."""
+    time = max(map(len, sentences))
+    rows = [[*sentence, *[filler] * (time - len(sentence))] for sentence in sentences]
+    real = [[place < len(sentence) for place in range(time)] for sentence in sentences]
+    reads, says = torch.tensor([row[:-1] for row in rows]), torch.tensor([row[1:] for row in rows])
+    return reads, says, torch.tensor([row[1:] for row in real])
+
+
+@teacher_forcing.mistake(hint="append and insert change the list that you were given. Which line makes a new one?")
+def written_into_the_sentences(sentences, bos, eos, filler):
+    """The begin token, the end token and the filler are put into the lists that were given: the caller finds them."""
+    lengths = [len(sentence) for sentence in sentences]
+    for sentence in sentences:
+        sentence.insert(0, bos)
+        sentence.append(eos)
+        sentence.extend([filler] * (max(lengths) + 2 - len(sentence)))
+    whole = torch.tensor(sentences)
+    return whole[:, :-1], whole[:, 1:], torch.arange(max(lengths) + 1) <= torch.tensor(lengths)[:, None]
+
 
 # masked_cross_entropy
 
 masked_cross_entropy = Exercise(
     "seq2seq.masked_cross_entropy",
     reference=lambda logits, target, mask: seq2seq.masked_cross_entropy(logits, target, mask),
-    facets={"values": 2, "padding": 1, "stability": 1, GRADIENTS: 1},
+    facets={"values": 2, "padding": 1, "stability": 1, GRADIENTS: 1, DTYPE: 1},
     difficulty=2,
     minutes=20,
     forbidden=("cross_entropy", "cross_entropy_loss", "nll_loss", "nll_loss_nd", "CrossEntropyLoss", "NLLLoss"),
@@ -199,7 +232,7 @@ def masked_cross_entropy_cases(rng):
     gaps["mask"] = rng.random((3, 5)) < 0.6
     gaps["mask"][:, 1], gaps["mask"][0, 0] = True, False
     yield Case("filler between the tokens", "padding", **gaps)
-    far = inputs(2, 3, 5, lengths=[3, 2], scale=2000.0)
+    far = inputs(2, 3, 5, scale=2000.0)
     yield Case("logits of thousands", "stability", **far)
     far = inputs(2, 3, 5)
     far["logits"] -= 1500
@@ -210,13 +243,10 @@ def masked_cross_entropy_cases(rng):
 def ask_masked_cross_entropy(answer, logits, target, mask):
     import torch
 
-    logits = torch.from_numpy(logits).requires_grad_()
-    loss = answer(logits, torch.from_numpy(target), torch.from_numpy(mask))
-    if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
-        (slope,) = torch.autograd.grad(loss.sum(), [logits])
-    else:
-        slope = "none: the loss is no single number that depends on the logits"
-    return {"loss": loss, "gradient of logits": slope}
+    def call(logits):
+        return {"loss": answer(logits, torch.tensor(target), torch.tensor(mask))}
+
+    return with_gradients(call, logits=logits)
 
 
 @masked_cross_entropy.alternative
@@ -281,6 +311,14 @@ masked_cross_entropy.slip(
     hint="Every real token should have the same weight. How many are there in the whole batch?",
 )
 masked_cross_entropy.slip(
+    "mean of the sentences' means, one of them of nothing",
+    right_loss,
+    "(surprise * mask).sum() / mask.sum()",
+    "((surprise * mask).sum(1) / mask.sum(1)).mean()",
+    cause="Each sentence is averaged by itself first; one without a real token even gives 0/0.",
+    hint="Every real token should have the same weight. How many are there in the whole batch?",
+)
+masked_cross_entropy.slip(
     "mask inverted",
     right_loss,
     "(surprise * mask).sum() / mask.sum()",
@@ -303,6 +341,22 @@ masked_cross_entropy.slip(
     "torch.log(torch.softmax(logits, dim=-1))",
     cause="A chance that is too small for the computer becomes 0, and its logarithm −∞.",
     hint="Try logits of 0 and 2000. Is there a function that takes the logarithm before it can vanish?",
+)
+masked_cross_entropy.slip(
+    "softmax by hand",
+    right_loss,
+    "F.log_softmax(logits, dim=-1)",
+    "torch.log(logits.exp() / logits.exp().sum(-1, keepdim=True))",
+    cause="The exponentials of large logits are infinite, those of very small ones all 0: their quotient is NaN.",
+    hint="Try logits of 2000 and of −2000. Is there a function that takes softmax and logarithm at once?",
+)
+masked_cross_entropy.slip(
+    "float64 whatever the logits are",
+    right_loss,
+    "(surprise * mask).sum() / mask.sum()",
+    "(surprise * mask.double()).sum() / mask.sum()",
+    cause="The loss is float64, also where the logits are float32: float64 makes float64 of all that it meets.",
+    hint="Which line of yours names a type, or makes a tensor without saying of which?",
 )
 masked_cross_entropy.slip(
     "mask on the logits",

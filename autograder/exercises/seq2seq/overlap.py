@@ -13,9 +13,10 @@ from ml_course import seq2seq
 clipped_matches = Exercise(
     "seq2seq.clipped_matches",
     reference=seq2seq.clipped_matches,
-    facets={"one reference": 2, "several references": 1},
+    facets={"one reference": 1, "several references": 1, "short outputs": 1},
     difficulty=1,
     minutes=15,
+    results=("matches", "possible"),
     equivalent_mutants={
         "matches += min(times, max((row[gram] for row in rows))) → "
         "matches += min(max((row[gram] for row in rows)), times)": "the smaller of two, in either order",
@@ -45,8 +46,6 @@ def clipped_matches_cases(rng):
     yield Case("the same words in another order", output=cat[::-1], references=[cat], n=2)
     yield Case("the output itself", output=reference, references=[reference], n=4)
     yield Case("as long as one run", output=["a", "cat"], references=[["a", "cat", "on"]], n=2)
-    yield Case("an output shorter than a run", output=["a", "cat"], references=[cat], n=3)
-    yield Case("an empty output", output=[], references=[cat], n=1)
     yield Case("words that differ in length", output=["ab", "c"], references=[["a", "bc", "ab"]], n=2)
     several = "several references"
     three = [sentence(int(rng.integers(5, 9)), WORDS[:4]) for _ in range(3)]
@@ -56,6 +55,11 @@ def clipped_matches_cases(rng):
         "twice in one, once in another", several, output=["a"] * 4, references=[["a", "a", "b"], ["a", "c"]], n=1
     )
     yield Case("each in another", several, output=["a", "b", "c"], references=[["a"], ["b"], ["d"]], n=1)
+    short = "short outputs"
+    yield Case("one word too short for a run", short, output=["a", "cat"], references=[cat], n=3)
+    yield Case("an empty output", short, output=[], references=[cat], n=1)
+    yield Case("much too short for a run", short, output=["a"], references=[cat], n=4)
+    yield Case("an empty output, runs of three", short, output=[], references=[cat, ["a"]], n=3)
 
 
 @clipped_matches.probe
@@ -153,6 +157,15 @@ clipped_matches.slip(
     "return matches, len(output)",
     cause="The second number is that of the output's words; a sentence of 7 words has 6 pairs.",
     hint="How many pairs of neighbours are there in three words?",
+)
+
+clipped_matches.slip(
+    "fewer than no runs",
+    right_matches,
+    "return matches, len(runs)",
+    "return matches, len(output) - n + 1",
+    cause="An output that is much shorter than a run is said to have a negative number of runs; it has none.",
+    hint="How many runs of four words does an output of one word have, and what is 1 − 4 + 1?",
 )
 
 # bleu_score
@@ -283,6 +296,14 @@ bleu_score.slip(
     hint="For c = 5 and r = 10 the penalty is 1/e, about 0.37. What is yours?",
 )
 bleu_score.slip(
+    "penalty turned round, for being long",
+    right_score,
+    "    if c < r:\n        score = score * math.exp(1 - r / c)\n",
+    "    score = score * min(1.0, math.exp(1 - c / r))\n",
+    cause="In the penalty the two lengths have changed places: short outputs go free, and long ones pay.",
+    hint="For c = 5 and r = 10 the penalty is 1/e, about 0.37. What is yours?",
+)
+bleu_score.slip(
     "a reward for being long",
     right_score,
     "if c < r:",
@@ -314,7 +335,6 @@ bleu_score.slip(
     cause="The product of the precisions is taken, without its root.",
     hint="All four precisions are one half. What should the score be?",
 )
-
 bleu_score.slip(
     "always the fourth root",
     right_score,

@@ -79,6 +79,8 @@ def ask_beam_search(answer, logits, beam, steps, eos, alpha):
         return scores - np.log(np.exp(scores).sum())
 
     ways = answer(log_chances, beam, steps, eos, alpha)
+    if not isinstance(ways, list | tuple) or not all(isinstance(way, list | tuple) and len(way) == 2 for way in ways):
+        raise TypeError("expected a list of pairs (tokens, score), the best first")
     return {
         "ways": [[int(token) for token in tokens] for tokens, _ in ways],
         "scores": np.array([float(score) for _, score in ways]),
@@ -210,6 +212,14 @@ beam_search.slip(
     "return [(tokens, total / max(len(tokens) - (tokens[-1] == eos), 1) ** alpha)",
     cause="The length leaves out the end token; it is one of the tokens whose logarithms are added.",
     hint="How many logarithms were added for a way of two words and its end?",
+)
+beam_search.slip(
+    "sum instead of the score",
+    right_search,
+    "return [(tokens, total / len(tokens) ** alpha)",
+    "return [(tokens, total)",
+    cause="The ways are ranked by their scores, but beside them stand the sums of their log-probabilities.",
+    hint="A pair is (tokens, score). By what is the sum divided to make a score of it?",
 )
 beam_search.slip(
     "the best of each way",

@@ -4,6 +4,7 @@ import numpy as np
 
 from autograder.exercise import GRADIENTS, Case, Exercise
 from autograder.exercises.transformer.encoder import READY_MADE, Call
+from autograder.probes import with_gradients
 from ml_course import transformer
 
 
@@ -57,12 +58,8 @@ def decoder_cases(rng):
 def ask_decoder_layer(
     answer, y, memory, attention_weights, cross_weights, network_weights, scales, pre_norm, mask, memory_mask
 ):
-
     import torch
 
-    arrays = (y, memory, attention_weights, cross_weights, network_weights, scales)
-    inputs = [torch.from_numpy(array).requires_grad_() for array in arrays]
-    given, source, of_attention, of_cross, of_network, of_norms = inputs
     masks = [None if array is None else torch.from_numpy(array) for array in (mask, memory_mask)]
 
     def attention_with(weights):
@@ -74,9 +71,6 @@ def ask_decoder_layer(
 
         return attention
 
-    def network(tokens):
-        return torch.tanh(tokens @ of_network[0]) @ of_network[1]
-
     def norm_with(scale):
         def norm(tokens):
             centred = tokens - tokens.mean(-1, keepdim=True)
@@ -84,16 +78,16 @@ def ask_decoder_layer(
 
         return norm
 
-    norms = tuple(norm_with(scale) for scale in of_norms)
-    attentions = attention_with(of_attention), attention_with(of_cross)
-    result = answer(given, source, *masks, *attentions, network, norms, pre_norm)
-    slopes = ["none: the result does not depend on it any more"] * 6
-    if isinstance(result, torch.Tensor) and result.requires_grad:
-        towards = torch.linspace(-1, 2, result.numel(), dtype=result.dtype).reshape(result.shape)
-        slopes = torch.autograd.grad((result * towards).sum(), inputs, allow_unused=True)
-    names = ("y", "memory", "the attention's weights", "the cross-attention's weights", "the network's weights",
-             "the norms' scales")  # fmt: skip
-    return {"result": result} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    def call(y, memory, attention_weights, cross_weights, network_weights, scales):
+        def network(tokens):
+            return torch.tanh(tokens @ network_weights[0]) @ network_weights[1]
+
+        norms = tuple(norm_with(scale) for scale in scales)
+        attentions = attention_with(attention_weights), attention_with(cross_weights)
+        return {"result": answer(y, memory, *masks, *attentions, network, norms, pre_norm)}
+
+    weights = dict(attention_weights=attention_weights, cross_weights=cross_weights, network_weights=network_weights)
+    return with_gradients(call, y=y, memory=memory, **weights, scales=scales)
 
 
 @decoder_layer.alternative
@@ -141,6 +135,30 @@ decoder_layer.slip(
     "    y = residual(y, norms[1], lambda tokens: cross_attention(tokens, memory, mask))",
     cause="The masks are swapped: the self-attention got that of the source, the cross-attention that of the target.",
     hint="Whose keys does each mask speak of? Its last axis is as long as they are many.",
+)
+decoder_layer.slip(
+    "orders exchanged",
+    around_each_branch,
+    "if pre_norm",
+    "if not pre_norm",
+    cause="The two orders are exchanged: the layer is post-norm when pre-norm is asked for, and the other way round.",
+    hint="Pre-norm: the norm comes before the branch, and nothing is normalised after the sum.",
+)
+decoder_layer.slip(
+    "one mask for both",
+    around_each_branch,
+    "cross_attention(tokens, memory, memory_mask)",
+    "cross_attention(tokens, memory, mask)",
+    cause="The cross-attention gets the target's mask; the source has one of its own.",
+    hint="One of the arguments is not used.",
+)
+decoder_layer.slip(
+    "pre-norm: the source is asked without a norm",
+    three_steps_written_out,
+    "cross_attention(second(y), memory, memory_mask)",
+    "cross_attention(y, memory, memory_mask)",
+    cause="Pre-norm: the tokens go into the cross-attention without their norm.",
+    hint="Three branches, three norms. Which one do you not use?",
 )
 decoder_layer.slip(
     "the source's mask forgotten",

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import transformer
 
 READY_MADE = ("TransformerEncoderLayer", "TransformerDecoderLayer", "Transformer", "EncoderLayer", "DecoderLayer")
@@ -70,18 +71,6 @@ def encoder_cases(rng):
 def ask_encoder_layer(answer, x, attention_weights, network_weights, scales, pre_norm, mask):
     import torch
 
-    inputs = [torch.from_numpy(array).requires_grad_() for array in (x, attention_weights, network_weights, scales)]
-    given, of_attention, of_network, of_norms = inputs
-
-    def attention(queries_from, memory, mask=None):
-        scores = (queries_from @ of_attention[0]) @ (memory @ of_attention[1]).mT / 3
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -1e9)
-        return torch.softmax(scores, -1) @ (memory @ of_attention[2]) @ of_attention[3]
-
-    def network(tokens):
-        return torch.tanh(tokens @ of_network[0]) @ of_network[1]
-
     def norm_with(scale):
         def norm(tokens):
             centred = tokens - tokens.mean(-1, keepdim=True)
@@ -89,14 +78,22 @@ def ask_encoder_layer(answer, x, attention_weights, network_weights, scales, pre
 
         return norm
 
-    norms = (norm_with(of_norms[0]), norm_with(of_norms[1]))
-    result = answer(given, None if mask is None else torch.from_numpy(mask), attention, network, norms, pre_norm)
-    slopes = ["none: the result does not depend on it any more"] * 4
-    if isinstance(result, torch.Tensor) and result.requires_grad:
-        towards = torch.linspace(-1, 2, result.numel(), dtype=result.dtype).reshape(result.shape)
-        slopes = torch.autograd.grad((result * towards).sum(), inputs, allow_unused=True)
-    names = ("x", "the attention's weights", "the network's weights", "the norms' scales")
-    return {"result": result} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    def call(x, attention_weights, network_weights, scales):
+        def attention(queries_from, memory, mask=None):
+            scores = (queries_from @ attention_weights[0]) @ (memory @ attention_weights[1]).mT / 3
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -1e9)
+            return torch.softmax(scores, -1) @ (memory @ attention_weights[2]) @ attention_weights[3]
+
+        def network(tokens):
+            return torch.tanh(tokens @ network_weights[0]) @ network_weights[1]
+
+        norms = norm_with(scales[0]), norm_with(scales[1])
+        return {"result": answer(x, allowed, attention, network, norms, pre_norm)}
+
+    allowed = None if mask is None else torch.from_numpy(mask)
+    weights = dict(attention_weights=attention_weights, network_weights=network_weights)
+    return with_gradients(call, x=x, **weights, scales=scales)
 
 
 @encoder_layer.alternative
@@ -135,6 +132,22 @@ encoder_layer.slip(
     "        x = seen + attention(seen, seen, mask)\n        x = norms[1](x)\n        return x + network(x)",
     cause="Pre-norm: the branch is added to the normalised tokens. The straight way must carry the tokens themselves.",
     hint="With branches that give 0, what should a pre-norm layer return? Its input, unchanged.",
+)
+encoder_layer.slip(
+    "orders exchanged",
+    a_residual_helper,
+    "if pre_norm",
+    "if not pre_norm",
+    cause="The two orders are exchanged: the layer is post-norm when pre-norm is asked for, and the other way round.",
+    hint="Pre-norm: the norm comes before the branch, and nothing is normalised after the sum.",
+)
+encoder_layer.slip(
+    "mask inverted",
+    a_residual_helper,
+    "attention(tokens, tokens, mask)",
+    "attention(tokens, tokens, None if mask is None else ~mask)",
+    cause="The mask is turned round: what was allowed is hidden. It comes ready for the attention.",
+    hint="True means may attend, here and in the attention. Does anything have to be done to the mask?",
 )
 encoder_layer.slip(
     "pre-norm whatever is asked",

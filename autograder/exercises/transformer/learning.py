@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import transformer
 
 # learning_rate
@@ -155,6 +156,7 @@ def loss_cases(rng):
     yield Case("as many texts as tokens", **inputs(vocab, vocab, vocab))
     yield Case("float32", **inputs(batch, time, vocab, dtype=np.float32))
     lengths = rng.integers(1, time, size=batch)
+    lengths[:2] = 1, time - 1  # texts of different length, always
     padded = inputs(batch, time, vocab)
     padded["mask"] = np.arange(time) < lengths[:, None]
     yield Case("padding at the end", "masking", **padded)
@@ -169,12 +171,12 @@ def loss_cases(rng):
 def ask_smoothed_loss(answer, logits, target, mask, epsilon):
     import torch
 
-    given = torch.from_numpy(logits).requires_grad_()
-    loss = answer(given, torch.from_numpy(target), torch.from_numpy(mask), epsilon)
-    slope = "none: the loss does not depend on the logits any more"
-    if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
-        (slope,) = torch.autograd.grad(loss.sum(), [given], allow_unused=True)
-    return {"loss": loss, "gradient of logits": slope}
+    def call(logits):
+        loss = answer(logits, torch.tensor(target), torch.tensor(mask), epsilon)
+        # A bare number is the right loss, too; but no gradient flows back from it.
+        return {"loss": torch.tensor(loss, dtype=logits.dtype) if isinstance(loss, float) else loss}
+
+    return with_gradients(call, logits=logits)
 
 
 @smoothed_loss.alternative
@@ -248,6 +250,22 @@ smoothed_loss.slip(
     "/ mask.numel()",
     cause="The sum over the real tokens is divided by the number of all places, padding among them.",
     hint="The mean over n tokens divides by n. How many are real?",
+)
+smoothed_loss.slip(
+    "mean of the texts' means",
+    right_one_and_the_rest,
+    "(loss * mask).sum() / mask.sum()",
+    "((loss * mask).sum(1) / mask.sum(1)).mean()",
+    cause="Each text's mean is taken first, and then theirs: a token of a short text weighs more than others.",
+    hint="All real tokens weigh the same. How many divisions does that need?",
+)
+smoothed_loss.slip(
+    "a plain number",
+    right_one_and_the_rest,
+    "(loss * mask).sum() / mask.sum()",
+    "((loss * mask).sum() / mask.sum()).item()",
+    cause="The loss is right, but it is a number of Python's, and nobody can learn from that: it has no gradient.",
+    hint="item() forgets where a number came from. Return the tensor.",
 )
 smoothed_loss.slip(
     "a sum instead of a mean",

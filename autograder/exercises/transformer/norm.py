@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import transformer
 
 READY_MADE = ("layer_norm", "native_layer_norm", "LayerNorm", "batch_norm", "group_norm", "instance_norm", "rms_norm")
@@ -42,16 +43,10 @@ def norm_cases(rng):
 
 @layer_norm.probe
 def ask_layer_norm(answer, x, scale, shift, epsilon):
-    import torch
+    def call(x, scale, shift):
+        return {"result": answer(x, scale, shift, epsilon)}
 
-    inputs = [torch.from_numpy(array).requires_grad_() for array in (x, scale, shift)]
-    result = answer(*inputs, epsilon)
-    slopes = ["none: the result does not depend on it any more"] * 3
-    if isinstance(result, torch.Tensor) and result.requires_grad:
-        towards = torch.linspace(-1, 2, result.numel(), dtype=result.dtype).reshape(result.shape).square()
-        slopes = torch.autograd.grad((result * towards).sum(), inputs, allow_unused=True)
-    named = zip(("x", "scale", "shift"), slopes, strict=True)
-    return {"result": result} | {f"gradient of {name}": slope for name, slope in named}
+    return with_gradients(call, x=x, scale=scale, shift=shift)
 
 
 @layer_norm.alternative
@@ -90,6 +85,14 @@ layer_norm.slip(
     "torch.sqrt(variance + epsilon)",
     "(torch.sqrt(variance) + epsilon)",
     cause="ε is added to the standard deviation; it belongs under the root.",
+    hint="Try a constant token and ε = 0.25: what should it be divided by?",
+)
+layer_norm.slip(
+    "standard deviation plus epsilon",
+    by_the_formula,
+    "torch.sqrt(variance + epsilon)",
+    "(x.std(dim=-1, correction=0, keepdim=True) + epsilon)",
+    cause="ε is added to the standard deviation; it belongs to the variance, under the root.",
     hint="Try a constant token and ε = 0.25: what should it be divided by?",
 )
 layer_norm.slip(
@@ -133,6 +136,16 @@ layer_norm.slip(
     cause="The shift is scaled too: it is added before the product.",
     hint="(…) · scale + shift: the product first.",
 )
+
+
+@layer_norm.mistake(hint="a /= b writes into the tensor called a, and torch still needs its old numbers. a = a / b.")
+def written_in_place(x, scale, shift, epsilon=1e-5):
+    """The numbers are right, but they are written over others that are needed on the way back: no gradient flows."""
+    result = x - x.mean(dim=-1, keepdim=True)
+    result /= torch.sqrt((result**2).mean(dim=-1, keepdim=True) + epsilon)
+    result *= scale
+    result += shift
+    return result
 
 
 @layer_norm.mistake(hint="Which axis is the last one? Each token has its own mean.")

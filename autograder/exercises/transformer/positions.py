@@ -208,6 +208,22 @@ shift_matrix.slip(
     hint="cos(ωt + a) = cos ωt · cos a − sin ωt · sin a.",
 )
 shift_matrix.slip(
+    "the base is always 10,000",
+    four_numbers_at_a_time,
+    "a = offset / base **",
+    "a = offset / 10000.0 **",
+    cause="The argument `base` is not used: the base is always 10,000.",
+    hint="Call it with base=2 and look at the second block.",
+)
+shift_matrix.slip(
+    "the exponent lacks its 2",
+    from_blocks,
+    "(2 * i / d_model)",
+    "(i / d_model)",
+    cause="The exponent is i/d_model; it is 2i/d_model, with i from 0 to d_model/2 − 1.",
+    hint="Compare the frequency of the last pair with that in your positions.",
+)
+shift_matrix.slip(
     "the exponent counts twice",
     from_blocks,
     "(2 * i / d_model)",
