@@ -4,14 +4,7 @@ They need `make book`; a missing _build/html is built here first. Without a Chro
 or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program.
 """
 
-import fcntl
-import functools
-import http.server
 import re
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,86 +12,22 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-import yaml
+from built import PAGES, PHONE, WIDE
 
 from ml_course.scripts import chapters
 
 ROOT = Path(__file__).resolve().parents[2]
-HTML = ROOT / "_build" / "html"
 TOPICS = chapters.topics(ROOT)
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in part["chapters"])]
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="session")
-def html() -> Path:
-    """The built book; a lock keeps parallel workers from building it twice."""
-    (ROOT / "_build").mkdir(exist_ok=True)
-    with open(ROOT / "_build" / ".book.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (HTML / f"{PAGES[-1]}.html").is_file():
-            command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "--keep-going"]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            assert done.returncode == 0, f"the book does not build:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return HTML
-
-
-@pytest.fixture(scope="session")
-def site(html) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens an address in a fresh page and returns the page with what it complained of and asked for."""
-    contexts = []
-
-    def open_page(address: str, viewport=WIDE, scheme="light"):
-        home = f"{urlsplit(address).scheme}://{urlsplit(address).netloc}"
-        context = browser.new_context(viewport=viewport, color_scheme=scheme)
-        contexts.append(context)
-        page, complaints, foreign = context.new_page(), [], []
-
-        def only_home(route):
-            url = route.request.url
-            if url.startswith((home, "data:", "blob:")):
-                route.continue_()
-            else:
-                foreign.append(url)
-                route.abort()
-
-        context.route("**/*", only_home)
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("response", lambda r: complaints.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-        page.goto(address)
-        page.wait_for_load_state("networkidle")
-        page.evaluate("async () => { await window.MathJax?.startup?.promise }")
-        return SimpleNamespace(page=page, complaints=complaints, foreign=foreign)
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
 
 # Text a reader sees, folded parts included, without code and drawn formulas.
 PLAIN_TEXT = """() => {
   const copy = document.querySelector("article").cloneNode(true);
-  copy.querySelectorAll("pre, code, mjx-container, script, style").forEach(e => e.remove());
+  copy.querySelectorAll("pre, code, math, script, style").forEach(e => e.remove());
   return copy.textContent;
 }"""
-UNDRAWN = """() => [...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container"))
+UNDRAWN = """() => [...document.querySelectorAll(".math")].filter(e => !e.querySelector("math"))
   .map(e => e.textContent)"""
-BROKEN_FORMULAS = """() => [...document.querySelectorAll("mjx-merror, [data-mjx-error], mjx-mtext[style*='red']")]
-  .map(e => e.closest("mjx-container").outerHTML.slice(0, 200))"""
+BROKEN_FORMULAS = """() => [...document.querySelectorAll("merror")].map(e => e.outerHTML.slice(0, 200))"""
 BROKEN_IMAGES = """() => [...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src)"""
 WITHOUT_ALT = """() => [...document.querySelectorAll("article img")].filter(i => !i.alt.trim()).map(i => i.src)"""
 # What sticks out on the right and cannot be scrolled to within a box of its own.
@@ -144,9 +73,9 @@ def test_page(visit, site, name, viewport, scheme):
 def test_page_is_accessible(visit, site, name, viewport, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page = visit(f"{site}/{name}.html", viewport, scheme).page
-    # Thousands of nodes that are not ours: formulas are MathJax's; of the coloured code, one block stands for all.
+    # Thousands of nodes: of the coloured code, one block stands for all.
     page.evaluate("document.querySelectorAll('.highlight').forEach((e, i) => i && e.classList.add('alike'))")
-    found = axe.Axe().run(page, context={"exclude": [["mjx-container"], [".alike"]]}).response["violations"]
+    found = axe.Axe().run(page, context={"exclude": [[".alike"]]}).response["violations"]
     assert not {fault["id"]: [node["html"][:120] for node in fault["nodes"][:3]] for fault in found}
 
 
