@@ -10,6 +10,7 @@ PARTS = (
     "live",
     "mistakes",
     "no_third_parties",
+    "reading",
     "repository",
     "themes",
     "accessible",

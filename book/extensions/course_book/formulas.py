@@ -14,7 +14,7 @@ from sphinx.util.math import get_node_equation_number
 logger = logging.getLogger(__name__)
 RULE = "\n\n-----\n\n"
 MATHML = re.compile(r"<math\b.*</math>", re.DOTALL)
-SOURCE = re.compile(r"<annotation .*?</annotation>", re.DOTALL)  # the TeX, a third of the size
+SOURCE = re.compile(r"</?semantics>|<annotation .*?</annotation>", re.DOTALL)  # the TeX, a third of the size
 
 
 def formula_of(node):
