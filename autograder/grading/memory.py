@@ -7,11 +7,11 @@ import threading
 
 import psutil
 
-EVERY = 0.4  # seconds between two looks; most submissions are done before the first
+EVERY = 0.2  # seconds between two looks; most submissions are done before the first
 
 
 class MemoryWatch(threading.Thread):
-    """Looks at everything below a template process and ends the largest while all together are too large.
+    """Looks at everything below a template process and ends the largest where all together are too large.
 
     Counted is what each process has beyond the template's own size, which forks share. A student's process that is
     ended this way is an ordinary event: whatever ran in it has given no result.
@@ -27,20 +27,32 @@ class MemoryWatch(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(EVERY):
             with contextlib.suppress(psutil.Error):
-                while self.most is not None and self._too_much():
+                while self.most is not None and self._ended_some():
                     self.over.wait(0.01)
 
-    def _too_much(self) -> bool:
-        """Whether it was too much; then the largest process has been ended."""
+    def _ended_some(self) -> bool:
+        """Whether it was too much. Then the largest have been ended, at once: many outgrow what ends one by one."""
         beyond = [(size - self.shared, process) for size, process in self._sizes() if size > self.shared]
-        if sum(size for size, _ in beyond) <= self.most:
+        beyond.sort(key=lambda pair: pair[0], reverse=True)
+        left = sum(size for size, _ in beyond)
+        if left <= self.most or not self._is_too_much(beyond):
             return False
-        if sum(own_share(process, size) for size, process in beyond) <= self.most:
-            return False  # forks of a large session, which share what it holds
-        _, largest = max(beyond, key=lambda pair: pair[0])
-        with contextlib.suppress(psutil.Error):
-            largest.kill()
+        for size, process in beyond:
+            if left <= self.most:
+                break
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+            left -= size
         return True
+
+    def _is_too_much(self, beyond: list[tuple[int, psutil.Process]]) -> bool:
+        """What forks of a large session share is not counted twice; the largest suffice to know of too much."""
+        total = 0
+        for size, process in beyond:
+            total += own_share(process, size)
+            if total > self.most:
+                return True
+        return False
 
     def _sizes(self) -> list[tuple[int, psutil.Process]]:
         """Resident bytes of the template and of every process below it that still lives."""

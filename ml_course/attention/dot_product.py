@@ -72,5 +72,7 @@ def scaled_dot_product_attention(
     tensor([[7.]])
     """
     if fused:
+        if mask is not None:  # a mask with an axis fewer than the queries would get the slow kernel
+            mask = mask[(None,) * (queries.ndim - mask.ndim)]
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     return attention_weights(queries, keys, mask) @ values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
@@ -48,6 +50,8 @@ class MultiHeadAttention(nn.Module):
     d_model   width of a token
     heads     number of heads; each works with d_head = d_model / heads features
     d_memory  width of what cross-attention reads; d_model when None
+    attend    attend(queries, keys, values, mask) answers each head's queries; a module or a function, for later
+              chapters that score in other ways
 
     Raises: ValueError when d_model is not divisible by heads. Cost: O(query·key·d_model + (query + key)·d_model²).
     Source: vaswani2017attention, section 3.2.2, with biases as torch.nn.MultiheadAttention has them.
@@ -57,11 +61,19 @@ class MultiHeadAttention(nn.Module):
     torch.Size([3, 5, 8])
     """
 
-    def __init__(self, d_model: int, heads: int, *, d_memory: int | None = None, bias: bool = True):
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        *,
+        d_memory: int | None = None,
+        bias: bool = True,
+        attend: Callable[..., Tensor] = scaled_dot_product_attention,
+    ):
         super().__init__()
         _check_heads(d_model, heads)
         d_memory = d_model if d_memory is None else d_memory
-        self.heads = heads
+        self.heads, self.attend = heads, attend
         self.query = nn.Linear(d_model, d_model, bias)
         self.key = nn.Linear(d_memory, d_model, bias)
         self.value = nn.Linear(d_memory, d_model, bias)
@@ -81,7 +93,8 @@ class MultiHeadAttention(nn.Module):
     ) -> Float[Tensor, "*batch query d_model"] | tuple[Tensor, Float[Tensor, "*batch heads query key"]]:
         r"""Attends from x to `memory`, or to x itself when that is None; `mask` holds for every head.
 
-        With `return_weights` also the weights, (*batch, heads, query, key), at the price of storing them.
+        With `return_weights` also the weights, (*batch, heads, query, key), at the price of storing them. Raises:
+        ValueError when they are asked for and `attend` is not the scaled dot product.
         """
         memory = x if memory is None else memory
         queries = split_heads(self.query(x), self.heads)
@@ -89,7 +102,11 @@ class MultiHeadAttention(nn.Module):
         values = split_heads(self.value(memory), self.heads)
         mask = None if mask is None else mask.unsqueeze(-3)
         if not return_weights:
-            return self.output(merge_heads(scaled_dot_product_attention(queries, keys, values, mask)))
+            return self.output(merge_heads(self.attend(queries, keys, values, mask)))
+        if self.attend is not scaled_dot_product_attention:
+            raise ValueError(
+                "return_weights = True: only the scaled dot product stores its weights, expected no `attend`"
+            )
         weights = attention_weights(queries, keys, mask)
         return self.output(merge_heads(weights @ values)), weights
 

@@ -1,6 +1,7 @@
 r"""Data for every chapter: small real sets that need no network, loaders of public files, ways to split them."""
 
 from ml_course.data.images import Images, fashion_mnist, mnist, read_idx, sample_photographs
+from ml_course.data.listops import listops
 from ml_course.data.names import dates, name_pairs, names_by_language
 from ml_course.data.points import Dataset, breast_cancer, digits, iris
 from ml_course.data.reference import reference_text, reference_topics
@@ -29,6 +30,7 @@ __all__ = [
     "fashion_mnist",
     "iris",
     "labelled_sentences",
+    "listops",
     "mnist",
     "multi30k",
     "name_pairs",

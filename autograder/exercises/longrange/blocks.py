@@ -1,0 +1,386 @@
+"""The exercises on exact attention in blocks: two parts of a softmax merged, and attention made of such parts."""
+
+import math
+
+import numpy as np
+import torch
+
+from autograder.exercise import Case, Exercise
+from ml_course import longrange
+
+FUSED = ("scaled_dot_product_attention", "MultiheadAttention", "multi_head_attention_forward", "flash_attention")
+
+
+def merged(first, second):
+    """The reference under the homework's signature."""
+    return tuple(longrange.merge(longrange.Partial(*first), longrange.Partial(*second)))
+
+
+merge_parts = Exercise(
+    "longrange.merge_parts",
+    reference=merged,
+    facets={"values": 2, "far apart": 1, "nothing seen": 1},
+    difficulty=2,
+    minutes=20,
+    equivalent_mutants={
+        "highest = torch.maximum(first[0], second[0]) → highest = torch.maximum(second[0], first[0])": (
+            "The larger of two numbers does not depend on their order."
+        ),
+        "shift = highest.masked_fill(highest == -math.inf, 0) → shift = highest.masked_fill(highest == -math.inf, 1)": (
+            "Where neither has seen anything any finite number may be subtracted: both sums are zero."
+        ),
+    },
+)
+
+
+@merge_parts.cases
+def merge_cases(rng):
+    def part(*batch, features=3, dtype=np.float64, around=0.0):
+        highest = around + rng.normal(size=batch)
+        total, weighted = 1 + rng.random(batch), rng.normal(size=(*batch, features))
+        return [array.astype(dtype) for array in (highest, total, weighted)]
+
+    def case(label, facet, first, second):
+        names = ("highest1", "total1", "weighted1", "highest2", "total2", "weighted2")
+        return Case(label, facet, **dict(zip(names, (*first, *second), strict=True)))
+
+    query, features = (int(size) for size in rng.integers(2, 7, size=2))
+    yield case("the second holds the higher score", None, part(query), part(query, around=4))
+    yield case("the first holds the higher score", None, part(query, around=4), part(query))
+    yield case("now one, now the other", None, part(20, features=features), part(20, features=features))
+    yield case("a batch with heads", None, part(2, 3, query), part(2, 3, query))
+    even = part(query)
+    yield case("the same highest score in both", None, even, [even[0], *part(query)[1:]])
+    yield case("one query, one feature", None, part(1, features=1), part(1, features=1))
+    yield case("float32", None, part(query, dtype=np.float32), part(query, dtype=np.float32))
+    yield case("scores of a thousand beside scores of zero", "far apart", part(query), part(query, around=1000))
+    yield case("scores of minus a thousand", "far apart", part(query, around=-1000), part(query, around=-1002))
+    yield case("scores of a thousand in both", "far apart", part(query, around=1000), part(query, around=1001))
+    blind = [np.full(query, -np.inf), np.zeros(query), np.zeros((query, 3))]
+    yield case("the first has seen nothing", "nothing seen", blind, part(query))
+    yield case("the second has seen nothing", "nothing seen", part(query), blind)
+    yield case("neither has seen anything", "nothing seen", blind, blind)
+    half = part(4)
+    for array, empty in zip(half, (-np.inf, 0, 0), strict=True):
+        array[1:3] = empty
+    other = part(4)
+    for array, empty in zip(other, (-np.inf, 0, 0), strict=True):
+        array[2:] = empty
+    yield case("some queries have seen something", "nothing seen", half, other)
+
+
+@merge_parts.probe
+def ask_merge_parts(answer, highest1, total1, weighted1, highest2, total2, weighted2):
+    import torch
+
+    first = tuple(torch.from_numpy(array) for array in (highest1, total1, weighted1))
+    second = tuple(torch.from_numpy(array) for array in (highest2, total2, weighted2))
+    highest, total, weighted = answer(first, second)
+    return {"highest": highest, "total": total, "weighted": weighted}
+
+
+@merge_parts.alternative
+def by_stacking(first, second):
+    highs = torch.stack([first[0], second[0]])
+    highest = highs.amax(0)
+    factors = torch.exp(highs - torch.where(highest.isinf(), 0.0, highest))
+    total = factors[0] * first[1] + factors[1] * second[1]
+    return highest, total, factors[0].unsqueeze(-1) * first[2] + factors[1].unsqueeze(-1) * second[2]
+
+
+@merge_parts.alternative
+def by_logarithms(first, second):
+    highest = torch.where(first[0] > second[0], first[0], second[0])
+    shift = torch.clamp(highest, min=-1e300 if highest.dtype == torch.float64 else -1e30)
+    left, right = torch.exp(first[0] - shift), torch.exp(second[0] - shift)
+    total = torch.add(first[1] * left, second[1] * right)
+    weighted = torch.einsum("...,...f->...f", left, first[2]) + torch.einsum("...,...f->...f", right, second[2])
+    return highest, total, weighted
+
+
+merge_parts.slip(
+    "sum not rescaled",
+    by_stacking,
+    "factors[0] * first[1] + factors[1] * second[1]",
+    "first[1] + second[1]",
+    cause="The sums of exponentials are added as they are, though each was taken from its own highest score.",
+    hint="A sum of exp(s − 3) and a sum of exp(s − 5) speak different languages. What does exp(3 − 5) do?",
+)
+merge_parts.slip(
+    "output not rescaled",
+    by_stacking,
+    "factors[0].unsqueeze(-1) * first[2] + factors[1].unsqueeze(-1) * second[2]",
+    "first[2] + second[2]",
+    cause="The weighted sums of values are added without being brought to the common highest score.",
+    hint="total is rescaled. The same factors belong to weighted.",
+)
+merge_parts.slip(
+    "only the first rescaled",
+    by_stacking,
+    "factors[0] * first[1] + factors[1] * second[1]",
+    "factors[0] * first[1] + second[1]",
+    cause="Only the first sum is rescaled: right as long as the new block holds the highest score, and only then.",
+    hint="Try it with a second part whose scores are all lower.",
+)
+merge_parts.slip(
+    "factors upside down",
+    by_stacking,
+    "torch.exp(highs - torch.where(highest.isinf(), 0.0, highest))",
+    "torch.exp(torch.where(highest.isinf(), 0.0, highest) - highs)",
+    cause="The factor is exp(m − m₁) instead of exp(m₁ − m): it makes sums larger, and overflows.",
+    hint="Which sign must an exponent have so that nothing can overflow?",
+)
+merge_parts.slip(
+    "not a number where nothing was seen",
+    by_stacking,
+    "torch.where(highest.isinf(), 0.0, highest)",
+    "highest",
+    cause="Where neither part has seen anything both highest scores are −∞, and −∞ − (−∞) is not a number.",
+    hint="What does torch.tensor(-math.inf) - torch.tensor(-math.inf) give? Which number could be subtracted instead?",
+)
+merge_parts.slip(
+    "divided already",
+    by_stacking,
+    "first[2] + factors[1].unsqueeze(-1) * second[2]",
+    "first[2] / total.unsqueeze(-1) + factors[1].unsqueeze(-1) * second[2] / total.unsqueeze(-1)",
+    cause="weighted comes back divided by the sum. It must stay undivided, or the next merge goes wrong.",
+    hint="Dividing is the very last step, after all parts are merged.",
+)
+
+
+@merge_parts.mistake(hint="What is exp(1000)? And why does the softmax subtract a maximum?")
+def without_a_maximum(first, second):
+    """The parts are multiplied back by exp(their highest score), which overflows; the maximum is there to avoid it."""
+    highest = torch.maximum(first[0], second[0])
+    left, right = torch.exp(first[0]), torch.exp(second[0])
+    back = torch.exp(highest)
+    total = (left * first[1] + right * second[1]) / back
+    return highest, total, (left[..., None] * first[2] + right[..., None] * second[2]) / back[..., None]
+
+
+def in_blocks(queries, keys, values, block, causal=False):
+    """The reference under the homework's signature."""
+    return longrange.flash_attention(queries, keys, values, causal=causal, block=block)
+
+
+blockwise_attention = Exercise(
+    "longrange.blockwise_attention",
+    reference=in_blocks,
+    facets={"values": 2, "large scores": 1, "causal": 1, "memory": 1},
+    difficulty=3,
+    minutes=35,
+    equivalent_mutants={
+        "total, weighted = (torch.zeros_like(highest), 0.0) → total, weighted = (torch.zeros_like(highest), 1.0)": (
+            "The first block multiplies what was there before by exp(−∞) = 0."
+        ),
+        "new = torch.maximum(highest, scores.amax(-1)) → new = torch.maximum(scores.amax(-1), highest)": (
+            "The larger of two numbers does not depend on their order."
+        ),
+    },
+    forbidden=FUSED,
+)
+
+
+@blockwise_attention.cases
+def blockwise_cases(rng):
+    def inputs(*batch, query=5, key=7, d_head=4, features=3, dtype=np.float64, loud=1.0):
+        shapes = dict(queries=(query, d_head), keys=(key, d_head), values=(key, features))
+        made = {name: rng.normal(size=(*batch, *shape)).astype(dtype) for name, shape in shapes.items()}
+        made["queries"] *= dtype(loud)
+        return made
+
+    query, key = int(rng.integers(3, 7)), int(rng.integers(7, 12))
+    yield Case("blocks of three", **inputs(query=query, key=key), block=3, causal=False)
+    yield Case("a batch with heads", **inputs(2, 3), block=2, causal=False)
+    yield Case("blocks of one key", **inputs(query=query), block=1, causal=False)
+    yield Case("one block for all", **inputs(query=query, key=key), block=64, causal=False)
+    yield Case("one query, one key", **inputs(query=1, key=1), block=4, causal=False)
+    yield Case("float32", **inputs(2, dtype=np.float32), block=3, causal=False)
+    yield Case("scores in the hundreds", "large scores", **inputs(2, loud=500.0), block=2, causal=False)
+    rising = inputs(key=9)
+    rising["keys"] *= np.linspace(1, 300, 9)[:, None]
+    yield Case("louder from block to block", "large scores", **rising, block=3, causal=False)
+    fading = inputs(key=9)
+    fading["keys"] *= np.linspace(300, 1, 9)[:, None]
+    yield Case("quieter from block to block", "large scores", **fading, block=3, causal=False)
+    yield Case("as many queries as keys", "causal", **inputs(2, query=key, key=key), block=3, causal=True)
+    yield Case("the queries are the last of the keys", "causal", **inputs(query=3, key=8), block=2, causal=True)
+    yield Case("one query at the end", "causal", **inputs(query=1, key=key), block=4, causal=True)
+    yield Case("scores in the hundreds, causal", "causal", **inputs(query=8, key=8, loud=500.0), block=3, causal=True)
+    yield Case("96 tokens in blocks of 8", "memory", **inputs(query=96, key=96), block=8, causal=False)
+    yield Case("96 tokens in blocks of 8, causal", "memory", **inputs(query=96, key=96), block=8, causal=True)
+
+
+@blockwise_attention.probe
+def ask_blockwise_attention(answer, queries, keys, values, block, causal):
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    largest = [0]
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            for one in result if isinstance(result, tuple | list) else [result]:
+                if isinstance(one, torch.Tensor):
+                    largest[0] = max(largest[0], one.untyped_storage().nbytes() // one.element_size())
+            return result
+
+    inputs = [torch.from_numpy(array) for array in (queries, keys, values)]
+    if queries.shape[-2] < 96:
+        return {"output": answer(*inputs, block, causal)}
+    with torch.no_grad(), Watch():
+        output = answer(*inputs, block, causal)
+    # A quarter of the matrix: blocks of keys for all queries at once are small enough too.
+    small = largest[0] <= queries.shape[-2] * keys.shape[-2] // 4
+    return {"output": output, "every tensor is much smaller than query × key": small}
+
+
+@blockwise_attention.alternative
+def all_queries_at_once(queries, keys, values, block, causal=False):
+    query, key = queries.shape[-2], keys.shape[-2]
+    position = torch.arange(query) + key - query
+    highest = torch.full(queries.shape[:-1], -math.inf, dtype=queries.dtype)
+    total = torch.zeros_like(highest)
+    weighted = torch.zeros(*queries.shape[:-1], values.shape[-1], dtype=queries.dtype)
+    for start in range(0, key, block):
+        some = slice(start, start + block)
+        scores = queries @ keys[..., some, :].mT / math.sqrt(queries.shape[-1])
+        if causal:
+            future = torch.arange(start, min(start + block, key)) > position[:, None]
+            scores = scores.masked_fill(future, -math.inf)
+        new = torch.maximum(highest, scores.amax(-1))
+        factor = torch.exp(highest - new)
+        powers = torch.exp(scores - new[..., None])
+        total = factor * total + powers.sum(-1)
+        weighted = factor[..., None] * weighted + powers @ values[..., some, :]
+        highest = new
+    return weighted / total[..., None]
+
+
+@blockwise_attention.alternative
+def divided_at_every_step(queries, keys, values, block, causal=False):
+    query, key = queries.shape[-2], keys.shape[-2]
+    rows = []
+    for i in range(query):
+        seen = key - query + i + 1 if causal else key
+        log_total, answer = None, None
+        for start in range(0, seen, block):
+            stop = min(start + block, seen)
+            scores = (keys[..., start:stop, :] @ queries[..., i, :, None]).squeeze(-1) / queries.shape[-1] ** 0.5
+            part = torch.softmax(scores, -1).unsqueeze(-2) @ values[..., start:stop, :]
+            part, here = part.squeeze(-2), torch.logsumexp(scores, -1)
+            if log_total is None:
+                log_total, answer = here, part
+            else:
+                both = torch.logaddexp(log_total, here)
+                before, now = torch.exp(log_total - both), torch.exp(here - both)
+                answer = before.unsqueeze(-1) * answer + now.unsqueeze(-1) * part
+                log_total = both
+        rows.append(answer)
+    return torch.stack(rows, -2)
+
+
+@blockwise_attention.alternative
+def two_passes(queries, keys, values, block, causal=False):
+    query, key = queries.shape[-2], keys.shape[-2]
+
+    def scores(start):
+        found = torch.einsum("...qd,...kd->...qk", queries, keys[..., start : start + block, :])
+        found = found / queries.shape[-1] ** 0.5
+        if causal:
+            place = torch.arange(start, min(start + block, key))
+            late = place > torch.arange(key - query, key).unsqueeze(1)
+            found = torch.where(late, -torch.inf, found)
+        return found
+
+    starts = range(0, key, block)
+    highest = torch.stack([scores(start).amax(-1) for start in starts]).amax(0)
+    total, weighted = 0, 0
+    for start in starts:
+        powers = torch.exp(scores(start) - highest.unsqueeze(-1))
+        total = total + powers.sum(-1, keepdim=True)
+        weighted = weighted + powers @ values[..., start : start + block, :]
+    return weighted / total
+
+
+blockwise_attention.slip(
+    "sum not rescaled",
+    all_queries_at_once,
+    "total = factor * total + powers.sum(-1)",
+    "total = total + powers.sum(-1)",
+    cause="When a new highest score appears the old sum of exponentials keeps its old scale.",
+    hint="Old terms were exp(s − old m). By which factor do they become exp(s − new m)?",
+)
+blockwise_attention.slip(
+    "output not rescaled",
+    all_queries_at_once,
+    "factor[..., None] * weighted + powers",
+    "weighted + powers",
+    cause="When a new highest score appears the old weighted sum of values keeps its old scale.",
+    hint="The sum is rescaled. What else was computed with the old maximum?",
+)
+blockwise_attention.slip(
+    "maximum of the block only",
+    all_queries_at_once,
+    "new = torch.maximum(highest, scores.amax(-1))",
+    "new = scores.amax(-1).clamp(min=-1e30)",
+    cause="Each block's maximum replaces the one before, also when it is lower: then the old sums blow up.",
+    hint="The running maximum never falls. Try scores that get quieter from block to block.",
+)
+blockwise_attention.slip(
+    "not scaled",
+    all_queries_at_once,
+    " / math.sqrt(queries.shape[-1])",
+    "",
+    cause="The scores are not divided by √d_head.",
+    hint="Blocks change nothing about the formula: softmax(QKᵀ/√d_head)V.",
+)
+blockwise_attention.slip(
+    "future of the own block",
+    all_queries_at_once,
+    "future = torch.arange(start, min(start + block, key)) > position[:, None]",
+    "future = torch.arange(start, min(start + block, key)) // block > position[:, None] // block",
+    cause="Only whole blocks in the future are hidden: within its own block a query sees what follows it.",
+    hint="Print which keys the very first query sees.",
+)
+blockwise_attention.slip(
+    "causal from the first key",
+    all_queries_at_once,
+    "position = torch.arange(query) + key - query",
+    "position = torch.arange(query)",
+    cause="The queries are taken for the first positions; they are the last `query` of the `key` positions.",
+    hint="With one query at the end of eight keys, how many may it see?",
+)
+blockwise_attention.slip(
+    "causal ignored",
+    all_queries_at_once,
+    "if causal:",
+    "if False:",
+    cause="`causal` changes nothing: every query sees the future.",
+    hint="One of the arguments is not used.",
+)
+
+
+@blockwise_attention.mistake(hint="A block of poor keys and a block of good ones: should both count the same?")
+def blocks_averaged(queries, keys, values, block, causal=False):
+    """Each block gets a softmax of its own and the answers are averaged: a block of poor keys counts as much as any."""
+    query, key = queries.shape[-2], keys.shape[-2]
+    answers = []
+    for start in range(0, key, block):
+        scores = queries @ keys[..., start : start + block, :].mT / math.sqrt(queries.shape[-1])
+        if causal:
+            place = torch.arange(start, min(start + block, key))
+            scores = scores.masked_fill(place > torch.arange(key - query, key)[:, None], -1e9)
+        answers.append(torch.softmax(scores, -1) @ values[..., start : start + block, :])
+    return torch.stack(answers).mean(0)
+
+
+@blockwise_attention.mistake(hint="How large is queries @ keys.mT? The point is never to hold it.")
+def the_whole_matrix(queries, keys, values, block, causal=False):
+    """The whole query × key matrix is computed at once: the values are right, the memory is what it always was."""
+    query, key = queries.shape[-2], keys.shape[-2]
+    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
+    if causal:
+        scores = scores.masked_fill(torch.arange(key) > torch.arange(key - query, key)[:, None], -math.inf)
+    return torch.softmax(scores, -1) @ values
