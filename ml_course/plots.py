@@ -25,6 +25,7 @@ MARKERS = "osD^vPX*"  # a second sign beside the colour, for grey print
 
 # Shades that no colour map has by chance: on a dark page the book exchanges these and the palette, and no others.
 CARD, INK, GRID, PALE, GREY = "#FFFFFE", "#222223", "#D8D9DA", "#CCCCCD", "#767677"
+PRINT = "#010101"  # for words on a patch of colour, which is light on either page: never exchanged
 WEIGHTS = LinearSegmentedColormap.from_list("weights", ["#FFFFFF", SKY, BLUE, "#00304F"])  # from nothing to much
 SIGNED = LinearSegmentedColormap.from_list("signed", [RED, "#FFFFFF", BLUE])  # negative, zero, positive
 
@@ -175,8 +176,8 @@ def heat_map(
         form = numbers if isinstance(numbers, str) else ".2f"
         for (row, column), value in np.ndenumerate(matrix):
             text = format(value, form) if np.isfinite(value) else ("−∞" if value < 0 else "·")
-            ground = image.cmap(image.norm(value)) if np.isfinite(value) else CARD
-            ink = "#FFFFFF" if _luminance(ground) < 0.18 else "#010101"  # whichever stands out more, on any page
+            dark = np.isfinite(value) and _luminance(image.cmap(image.norm(value))) < 0.18
+            ink = ("#FFFFFF" if dark else PRINT) if np.isfinite(value) else INK  # no number, no colour: the card's ink
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=10)
     return axes
 

@@ -32,11 +32,15 @@ function askQuestions() {
   count.className = "questions-known";
   count.setAttribute("role", "status");
   section.querySelector("h2").after(count);
+  // The same beside the chapter's goals, as a way to the questions.
+  const progress = Object.assign(document.createElement("a"), { href: `#${section.id}` });
+  document.querySelector(".admonition .chapter-times")?.append(" ", progress);
 
   function tell() {
     const knew = questions.filter((_, i) => known[i] === true).length;
     const told = knew === questions.length ? "You knew them all." : "Say it aloud before you unfold the answer.";
     count.textContent = `${knew} of ${questions.length} known. ${told}`;
+    progress.textContent = `Questions: ${knew} of ${questions.length} known.`;
     Known.set(chapter, { ...known, asked: questions.length });
     markProgress();
   }

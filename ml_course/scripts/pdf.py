@@ -21,6 +21,35 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chro
 NUMBERED = (
     '<div style="width:100%;font-size:8px;text-align:center;color:#767677"><span class="pageNumber"></span></div>'
 )
+# A cover and a list of chapters and their sections, before the text; the page brings along what they say.
+FRONT = """() => {
+  const make = (name, className, text = "") =>
+    Object.assign(document.createElement(name), { className, textContent: text });
+  const words = (heading) => {
+    const copy = heading.cloneNode(true);
+    copy.querySelectorAll(".headerlink").forEach((link) => link.remove());
+    return copy.textContent.trim();
+  };
+  const entry = (section) => {
+    const item = make("li"), heading = section.querySelector("h1, h2, h3");
+    item.append(Object.assign(make("a", "", words(heading)), { href: `#${section.id}` }));
+    return item;
+  };
+  const cover = make("div", "cover"), title = document.querySelector(".book-title");
+  cover.append(title.querySelector("img").cloneNode(), make("p", "cover-title", title.innerText.trim()),
+    make("p", "colophon", document.querySelector(".colophon").textContent));
+  const contents = make("ol", "contents");
+  for (const start of document.querySelectorAll("article span[id^='document-']")) {
+    const chapter = start.nextElementSibling, sections = make("ul");
+    if (chapter?.tagName !== "SECTION") continue;
+    sections.append(...[...chapter.children].filter((one) => one.tagName === "SECTION").map(entry));
+    const item = entry(chapter);
+    item.append(sections);
+    contents.append(item);
+    chapter.classList.add("chapter");
+  }
+  document.querySelector("article").prepend(cover, make("p", "contents-title", "Contents"), contents);
+}"""
 MARGIN = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 
 
@@ -46,6 +75,8 @@ def print_page(target: Path) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.goto(ONE_PAGE.as_uri())
+        page.evaluate(FRONT)
+        page.evaluate("document.fonts.ready.then(() => undefined)")
         page.pdf(
             path=target, format="A4", margin=MARGIN, outline=True, tagged=True, print_background=True,
             display_header_footer=True, header_template="<span></span>", footer_template=NUMBERED,

@@ -1,9 +1,10 @@
 """The built pages in a real browser: formulas drawn, nothing overflows, nothing is fetched from another machine.
 
 They need `make book`; a missing _build/html is built here first. Without a Chromium they are skipped, except where CI
-or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program.
+or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program. COURSE_SCREENSHOTS names a folder for a picture of each.
 """
 
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -49,6 +50,8 @@ RAW_MYST = re.compile(r"\{[\w:-]+\}`|^:::|```|^\([\w-]+\)=\s*$|\{(?:cite|ref|num
 def test_page(visit, site, name, viewport, scheme):
     seen = visit(f"{site}/{name}.html", viewport, scheme)
     page = seen.page
+    if folder := os.environ.get("COURSE_SCREENSHOTS"):
+        page.screenshot(path=Path(folder, f"{Path(name).name}-{viewport['width']}-{scheme}.png"), full_page=True)
     assert not seen.foreign, "asks another machine"
     assert not seen.complaints
     text = page.evaluate(PLAIN_TEXT)
@@ -79,19 +82,56 @@ def test_page_is_accessible(visit, site, name, viewport, scheme):
     assert not {fault["id"]: [node["html"][:120] for node in fault["nodes"][:3]] for fault in found}
 
 
+# What a reader looks for, and the chapter that must be among the first three answers.
+SOUGHT = {
+    "broadcasting": "tensors",
+    "perceptron": "perceptron",
+    "computational graph": "backprop",
+    "max pooling": "cnn",
+    "vanishing gradients": "rnn",
+    "forget gate": "gated",
+    "beam search": "seq2seq",
+    "scaled dot-product": "attention",
+    "layer normalisation": "transformer",
+    "speculative decoding": "decoding",
+}
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["1440", "390"])
-def test_search_finds_the_perceptron(visit, site, viewport):
+def test_search_finds_what_is_sought(visit, site, viewport):
     seen = visit(f"{site}/{PAGES[0]}.html", viewport)
     page = seen.page
-    page.keyboard.press("Control+k")
-    page.keyboard.type("perceptron")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#search-results li a")
-    page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
-    found = page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)")
-    assert any("perceptron" in address for address in found)
+    for phrase, topic in SOUGHT.items():
+        page.keyboard.press("Control+k")
+        page.keyboard.type(phrase)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#search-results li a")
+        page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
+        found = page.eval_on_selector_all("#search-results li > a", "links => links.map(a => a.pathname)")
+        assert f"/book/{topic}.html" in found[:3], phrase
     assert not seen.foreign and not seen.complaints
+
+
+# What can be used, each with a number, and the number of what has the keyboard now.
+USABLE = """() => {
+  const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
+  const usable = all.filter(e => !e.disabled && e.tabIndex >= 0 && e.type != "hidden" && e.checkVisibility({visibilityProperty: true}));
+  usable.forEach((e, i) => { e.dataset.usable = i; });
+  return usable.map(e => e.outerHTML.slice(0, 120));
+}"""
+HELD = "() => document.activeElement?.dataset.usable"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", PAGES)
+def test_the_keyboard_reaches_everything(visit, site, name):
+    page = visit(f"{site}/{name}.html").page
+    usable, reached = page.evaluate(USABLE), set()
+    for _ in range(len(usable) + 20):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(HELD))
+    assert not [usable[i] for i in range(len(usable)) if str(i) not in reached]
 
 
 @pytest.mark.browser
@@ -124,7 +164,8 @@ class Links(HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.anchors.add(attributes.get("id"))
-        self.links += [(tag, attributes[key]) for key in ("href", "src") if attributes.get(key)]
+        if attributes.get("rel") != "canonical":  # the page's own address, where it is known
+            self.links += [(tag, attributes[key]) for key in ("href", "src") if attributes.get(key)]
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,13 @@ from importlib import import_module
 PARTS = (
     "bibliography",
     "chapter_map",
+    "ebook",
     "formulas",
     "fresh_runs",
     "live",
     "mistakes",
     "no_third_parties",
+    "publishing",
     "reading",
     "repository",
     "themes",

@@ -14,6 +14,8 @@ from sphinx.util.math import get_node_equation_number
 logger = logging.getLogger(__name__)
 RULE = "\n\n-----\n\n"
 MATHML = re.compile(r"<math\b.*</math>", re.DOTALL)
+# After the name of a function comes a thin space, unless a bracket does.
+NAMED = re.compile(r'(</mi><mo>&#8289;</mo></mrow>)(?!</mrow>|<mo\b)')
 SOURCE = re.compile(r"</?semantics>|<annotation .*?</annotation>", re.DOTALL)  # the TeX, a third of the size
 
 
@@ -32,7 +34,7 @@ def to_mathml(formulas):
     marked = [f"$${tex}$$" if alone else f"${tex}$" for tex, alone in formulas]
     made = pypandoc.convert_text(RULE.join(marked), "html", "markdown", ["--mathml", "--quiet"]).split("<hr />")
     found = [MATHML.search(one) for one in made]
-    return [SOURCE.sub("", one[0]) if one else None for one in found]
+    return [NAMED.sub(r'\1<mspace width="0.167em"/>', SOURCE.sub("", one[0])) if one else None for one in found]
 
 
 def convert_all(app, env):

@@ -27,7 +27,10 @@ COLOURS = {
     "sky": (plots.SKY, "#8FD0F5"),
     "yellow": (plots.YELLOW, "#F5EC7A"),
     "black": (plots.BLACK, "#FAFAFA"),
-    # Tints of hand-drawn figures.
+    # Deep shades and tints of hand-drawn figures.
+    "green-deep": ("#00795A", "#3CC79E"),
+    "red-deep": ("#B35900", "#F58B4C"),
+    "pink-deep": ("#A8487F", "#E2A0C6"),
     "blue-tint": ("#CDE6F5", "#17384D"),
     "green-tint": ("#CFEADF", "#153D31"),
     "orange-tint": ("#FBEBC8", "#46361A"),
@@ -48,7 +51,8 @@ def themed(svg):
     head = HEAD.search(svg)
     if head is None or "--fig-card:" in svg:
         return svg
-    sheet = f"<style>:root{{{LIGHT}}}@media(prefers-color-scheme:dark){{:root{{{DARK}}}}}</style>"
+    # matplotlib leaves out what is black, so black is what is inherited.
+    sheet = f"<style>:root{{{LIGHT}fill:var(--fig-black)}}@media(prefers-color-scheme:dark){{:root{{{DARK}}}}}</style>"
     return svg[: head.end()] + sheet + named(svg[head.end() :])
 
 
