@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from built import HTML, PAGES, ROOT
@@ -12,7 +13,9 @@ from pypdf import PdfReader
 
 from ml_course.scripts import chapters
 
-BUILDER = [sys.executable, "-m", "jupyter_book", "build", ".", "-W", "--keep-going", "--builder", "custom"]
+BUILDER = [
+    str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "--keep-going", "--builder", "custom",
+]  # fmt: skip
 
 
 def made(command, target):
@@ -89,7 +92,7 @@ def test_the_epub_has_every_page_with_its_formulas(epub):
             assert f"{page}.xhtml" in names
         for topic in chapters.topics(ROOT):
             text = book.read(f"book/{topic}.xhtml").decode()
-            assert "<math" in text and "<svg" in text or ".svg" in text
+            assert "<math" in text and ".svg" in text
 
 
 def test_translators_get_every_chapter_s_sentences(html):

@@ -1,7 +1,7 @@
 """The built pages in a real browser: formulas drawn, nothing overflows, nothing is fetched from another machine.
 
 They need `make book`; a missing _build/html is built here first. Without a Chromium they are skipped, except where CI
-or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program. COURSE_SCREENSHOTS names a folder for a picture of each.
+or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program, COURSE_SCREENSHOTS a folder for a picture of each.
 """
 
 import os
@@ -68,6 +68,8 @@ def test_page(visit, site, name, viewport, scheme):
     assert brightness < 64 if scheme == "dark" else brightness > 192, f"{scheme} page on {background}"
     filters = page.evaluate("[...document.querySelectorAll('article img')].map(i => getComputedStyle(i).filter)")
     assert set(filters) <= {"none"}, "a figure is recoloured"
+    frames = page.evaluate("[...document.querySelectorAll('.cell_output img')].map(i => getComputedStyle(i).padding)")
+    assert set(frames) <= {"0px"}, "the theme frames a figure"
 
 
 @pytest.mark.browser
@@ -116,7 +118,7 @@ def test_search_finds_what_is_sought(visit, site, viewport):
 # What can be used, each with a number, and the number of what has the keyboard now.
 USABLE = """() => {
   const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
-  const usable = all.filter(e => !e.disabled && e.tabIndex >= 0 && e.type != "hidden" && e.checkVisibility({visibilityProperty: true}));
+  const usable = all.filter(e => !e.disabled && e.tabIndex >= 0 && e.checkVisibility({visibilityProperty: true}));
   usable.forEach((e, i) => { e.dataset.usable = i; });
   return usable.map(e => e.outerHTML.slice(0, 120));
 }"""

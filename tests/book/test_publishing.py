@@ -32,7 +32,11 @@ def small_site(tmp_path_factory):
     (root / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
     (root / "index.rst").write_text("Front\n=====\n\nFirst words.\n\n.. toctree::\n\n   one\n")
     (root / "one.rst").write_text("One\n===\n\nA neuron draws a line.\n")
-    environment = {"COURSE_REPOSITORY": "https://github.com/Owner/name", "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    environment = {
+        "COURSE_REPOSITORY": "https://github.com/Owner/name",
+        "PYTHONPATH": str(ROOT),
+        "PATH": "/usr/bin:/bin",
+    }
     command = [sys.executable, "-m", "sphinx", "-W", "-q", str(root), str(root / "out")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -40,7 +44,7 @@ def small_site(tmp_path_factory):
 
 
 def test_the_map_for_search_engines_has_every_page(small_site):
-    found = [place.text for place in ET.parse(small_site / "sitemap.xml").iter("{*}loc")]
+    found = [place.text for place in ET.parse(small_site / "sitemap.xml").findall(".//{*}loc")]
     assert sorted(found) == [f"{ADDRESS}index.html", f"{ADDRESS}one.html"]
     assert f"Sitemap: {ADDRESS}sitemap.xml" in (small_site / "robots.txt").read_text()
 

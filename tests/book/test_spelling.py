@@ -1,4 +1,4 @@
-"""Every English word of the book is in a dictionary or in the course's own list, words.txt; the list has no idle words."""
+"""Every English word of the book is in a dictionary or in the course's own list, words.txt; no word there is idle."""
 
 import re
 from pathlib import Path

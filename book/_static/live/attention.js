@@ -37,7 +37,7 @@ Live.define("attention", (box, { words, vectors, sentence }) => {
       make("tr", {}, make("td"), tokens.map((token) => make("th", { scope: "col" }, make("span", {}, token)))),
       ...rows.map((row, i) => make("tr", {}, make("th", { scope: "row" }, tokens[i]),
         row.map((weight) => make("td", {
-          style: `--weight:${weight.toFixed(3)}`, class: weight > 0.5 ? "live-dark" : "", title: weight.toFixed(4),
+          style: `--weight:${weight.toFixed(3)}`, title: weight.toFixed(4),
         }, weight >= 0.005 ? number(weight) : "")))));
     const strange = tokens.filter((token) => !known.has(token));
     told.textContent = strange.length

@@ -40,7 +40,7 @@ Live.define("beam", (box, { letters, start, table, steps: most, beam: first = 2 
 
   const place = make("div", { class: "live-scroll", tabindex: "0", role: "group", "aria-label": "The tree of the search" });
   const told = make("p", { class: "live-told", role: "status" });
-  const word = (way) => way.letters.map((letter) => (letter === END ? "·" : letters[letter])).join("") || "(start)";
+  const word = (way) => way.letters.map((letter) => (letter === END ? "·" : letters[letter])).join("") || "start";
 
   function draw() {
     const column = 128, row = 30;

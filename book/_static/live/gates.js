@@ -41,7 +41,7 @@ Live.define("gates", (box, { letters, embedding, weight_ih, weight_hh, bias_ih, 
         const amount = value(step, name), share = Math.min(1, Math.abs(amount));
         return make("td", {
           style: `--weight:${share.toFixed(3)}`, title: amount.toFixed(4),
-          class: `${amount < 0 ? "live-negative" : ""} ${share > 0.5 ? "live-dark" : ""}`,
+          class: amount < 0 ? "live-negative" : "",
         }, number(amount, 1));
       }))));
     const order = classes.map((name, i) => [chances[i], name]).sort((a, b) => b[0] - a[0]).slice(0, 3);

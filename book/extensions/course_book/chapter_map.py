@@ -1,4 +1,4 @@
-"""The directive `{chapter-map}`: parts and chapters of _toc.yml, each with what its module says of itself and its times."""
+"""The directive `{chapter-map}`: parts and chapters of _toc.yml, what a chapter's module says of it, and its times."""
 
 import ast
 from pathlib import Path

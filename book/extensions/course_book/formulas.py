@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 RULE = "\n\n-----\n\n"
 MATHML = re.compile(r"<math\b.*</math>", re.DOTALL)
 # After the name of a function comes a thin space, unless a bracket does.
-NAMED = re.compile(r'(</mi><mo>&#8289;</mo></mrow>)(?!</mrow>|<mo\b)')
+NAMED = re.compile(r"(</mi><mo>&#8289;</mo></mrow>)(?!</mrow>|<mo\b)")
 SOURCE = re.compile(r"</?semantics>|<annotation .*?</annotation>", re.DOTALL)  # the TeX, a third of the size
 
 

@@ -1,4 +1,4 @@
-"""What a published book needs besides its pages: a map for search engines, cards for links to it, a page for lost readers.
+"""What a published book needs besides its pages: a map for search engines, cards for links, a page for the lost.
 
 COURSE_ADDRESS   where the book will be read, e.g. https://owner.github.io/name; where it is not given, the address that
                  GitHub Pages gives to COURSE_REPOSITORY. sitemap.xml and the cards need it and are left out without.

@@ -26,9 +26,7 @@ def reading_minutes(doctree):
 def times(topic, doctree):
     exercises = load(topic).values()
     minutes = sum(exercise.minutes for exercise in exercises)
-    return (
-        f"about {reading_minutes(doctree)} minutes to read; homework: {len(exercises)} exercises, {minutes} minutes"
-    )
+    return f"about {reading_minutes(doctree)} minutes to read; homework: {len(exercises)} exercises, {minutes} minutes"
 
 
 def add_times(app, doctree, page):
