@@ -87,7 +87,7 @@ def find_topics(app, config):
 
 def write_notebooks(app, env):
     """The notebooks the download buttons give: made from the runs that this build has just cached."""
-    if app.builder.format != "html":
+    if app.builder.name != "html":
         return
     for topic in app.course_topics:
         try:
