@@ -13,7 +13,7 @@ READY := .venv/.ready
 HTML := _build/html/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help course test book pdf epub gettext serve notebooks audit hostile bench clean
+.PHONY: help course test book serve notebooks audit hostile bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,15 +31,6 @@ $(HTML): $(READY) $(BOOK) $(PACKAGE)
 	@touch $@
 
 book: $(HTML)  ## execute every chapter and build the book into _build/html
-
-pdf: book  ## the whole book as _build/pdf/book.pdf
-	$(BIN)/python -m ml_course.scripts.pdf
-
-epub: book  ## the whole book as _build/epub/book.epub
-	$(BIN)/jupyter-book build . -W --keep-going --builder custom --custom-builder epub
-
-gettext: book  ## every sentence for translators, into _build/gettext
-	$(BIN)/jupyter-book build . -W --keep-going --builder custom --custom-builder gettext
 
 serve: book  ## show the book at http://localhost:8000
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

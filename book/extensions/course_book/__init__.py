@@ -5,7 +5,6 @@ from importlib import import_module
 PARTS = (
     "bibliography",
     "chapter_map",
-    "ebook",
     "formulas",
     "fresh_runs",
     "live",
