@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
+from matplotlib_inline.config import InlineBackend
 from numpy.typing import ArrayLike
 
 # The palette of Okabe and Ito: eight colours told apart with any common form of colour blindness.
@@ -19,13 +23,15 @@ RED, SKY, YELLOW, BLACK = "#D55E00", "#56B4E9", "#F0E442", "#000000"
 COLOURS = (BLUE, ORANGE, GREEN, RED, PINK, SKY, BLACK, YELLOW)
 MARKERS = "osD^vPX*"  # a second sign beside the colour, for grey print
 
-CARD, INK, GRID = "#FFFFFF", "#222222", "#D9D9D9"
+# Shades that no colour map has by chance: on a dark page the book exchanges these and the palette, and no others.
+CARD, INK, GRID, PALE, GREY = "#FFFFFE", "#222223", "#D8D9DA", "#CCCCCD", "#767677"
+PRINT = "#010101"  # for words on a patch of colour, which is light on either page: never exchanged
 WEIGHTS = LinearSegmentedColormap.from_list("weights", ["#FFFFFF", SKY, BLUE, "#00304F"])  # from nothing to much
 SIGNED = LinearSegmentedColormap.from_list("signed", [RED, "#FFFFFF", BLUE])  # negative, zero, positive
 
 
 def use_style() -> None:
-    """Sets matplotlib's defaults: an opaque light card, the palette, text of 11 points, crisp screens.
+    """Sets matplotlib's defaults: an opaque card, the palette, text of 11 points; in a notebook figures become SVG.
 
     >>> use_style()
     >>> plt.rcParams["axes.prop_cycle"].by_key()["color"][0] == BLUE
@@ -56,8 +62,15 @@ def use_style() -> None:
             "legend.frameon": False,
             "lines.linewidth": 2,
             "axes.prop_cycle": plt.cycler(color=COLOURS),
+            "svg.fonttype": "none",  # text stays text
+            "svg.hashsalt": "ml_course",  # the same figure, the same bytes
         }
     )
+    shell = get_ipython()
+    if hasattr(shell, "kernel"):
+        inline = InlineBackend.instance(parent=shell)
+        inline.print_figure_kwargs = {"bbox_inches": "tight", "metadata": {"Date": None}}
+        inline.figure_formats = {"svg"}
 
 
 def decision_boundary(
@@ -163,8 +176,8 @@ def heat_map(
         form = numbers if isinstance(numbers, str) else ".2f"
         for (row, column), value in np.ndenumerate(matrix):
             text = format(value, form) if np.isfinite(value) else ("−∞" if value < 0 else "·")
-            ground = image.cmap(image.norm(value)) if np.isfinite(value) else CARD
-            ink = "white" if _luminance(ground) < 0.18 else "black"  # whichever stands out more
+            dark = np.isfinite(value) and _luminance(image.cmap(image.norm(value))) < 0.18
+            ink = ("#FFFFFF" if dark else PRINT) if np.isfinite(value) else INK  # no number, no colour: the card's ink
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=10)
     return axes
 
@@ -238,7 +251,6 @@ def play(draw: Callable[..., object], **ranges: tuple | list) -> None:
 
     try:
         import ipywidgets
-        from IPython import get_ipython
         from IPython.display import display
     except ImportError:
         print("Here is one state; `pip install ipywidgets` gives sliders.")
@@ -257,6 +269,34 @@ def play(draw: Callable[..., object], **ranges: tuple | list) -> None:
         return slider(middle[name], min=choices[0], max=choices[-1], step=choices[1] - choices[0], description=words)
 
     display(ipywidgets.interactive(show, **{name: control(name, extent) for name, extent in ranges.items()}))
+
+
+def live(figure: str, **data: object) -> HTML:
+    r"""What stands in a page for a figure the reader can touch: its name and its numbers; the page's script draws it.
+
+    figure   the name of a script in book/_static/live
+    data     numbers, texts, arrays, tensors, and lists and dictionaries of them; six digits are kept of each number
+
+    >>> '"weights": [0.333333, 1.0]' in live("perceptron", weights=np.array([1 / 3, 1])).data
+    True
+    """
+    numbers = json.dumps(_plain(data), ensure_ascii=False).replace("<", "\\u003c")
+    told = "In the book's page, here is a figure to touch."
+    return HTML(
+        f'<div class="live" data-figure="{figure}"><p class="live-waiting">{told}</p>'
+        f'<script type="application/json">{numbers}</script></div>'
+    )
+
+
+def _plain(value: object) -> object:
+    """As JSON knows it."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _choices(name: str, extent: tuple | list) -> list:

@@ -1,17 +1,11 @@
 """The built pages in a real browser: formulas drawn, nothing overflows, nothing is fetched from another machine.
 
 They need `make book`; a missing _build/html is built here first. Without a Chromium they are skipped, except where CI
-or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program.
+or COURSE_REQUIRE_BROWSER is set. CHROMIUM may name the program, COURSE_SCREENSHOTS a folder for a picture of each.
 """
 
-import fcntl
-import functools
-import http.server
+import os
 import re
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,86 +13,22 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-import yaml
+from built import PAGES, PHONE, WIDE
 
 from ml_course.scripts import chapters
 
 ROOT = Path(__file__).resolve().parents[2]
-HTML = ROOT / "_build" / "html"
 TOPICS = chapters.topics(ROOT)
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in part["chapters"])]
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="session")
-def html() -> Path:
-    """The built book; a lock keeps parallel workers from building it twice."""
-    (ROOT / "_build").mkdir(exist_ok=True)
-    with open(ROOT / "_build" / ".book.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (HTML / f"{PAGES[-1]}.html").is_file():
-            command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "--keep-going"]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            assert done.returncode == 0, f"the book does not build:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return HTML
-
-
-@pytest.fixture(scope="session")
-def site(html) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens an address in a fresh page and returns the page with what it complained of and asked for."""
-    contexts = []
-
-    def open_page(address: str, viewport=WIDE, scheme="light"):
-        home = f"{urlsplit(address).scheme}://{urlsplit(address).netloc}"
-        context = browser.new_context(viewport=viewport, color_scheme=scheme)
-        contexts.append(context)
-        page, complaints, foreign = context.new_page(), [], []
-
-        def only_home(route):
-            url = route.request.url
-            if url.startswith((home, "data:", "blob:")):
-                route.continue_()
-            else:
-                foreign.append(url)
-                route.abort()
-
-        context.route("**/*", only_home)
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("response", lambda r: complaints.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-        page.goto(address)
-        page.wait_for_load_state("networkidle")
-        page.evaluate("async () => { await window.MathJax?.startup?.promise }")
-        return SimpleNamespace(page=page, complaints=complaints, foreign=foreign)
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
 
 # Text a reader sees, folded parts included, without code and drawn formulas.
 PLAIN_TEXT = """() => {
   const copy = document.querySelector("article").cloneNode(true);
-  copy.querySelectorAll("pre, code, mjx-container, script, style").forEach(e => e.remove());
+  copy.querySelectorAll("pre, code, math, script, style").forEach(e => e.remove());
   return copy.textContent;
 }"""
-UNDRAWN = """() => [...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container"))
+UNDRAWN = """() => [...document.querySelectorAll(".math")].filter(e => !e.querySelector("math"))
   .map(e => e.textContent)"""
-BROKEN_FORMULAS = """() => [...document.querySelectorAll("mjx-merror, [data-mjx-error], mjx-mtext[style*='red']")]
-  .map(e => e.closest("mjx-container").outerHTML.slice(0, 200))"""
+BROKEN_FORMULAS = """() => [...document.querySelectorAll("merror")].map(e => e.outerHTML.slice(0, 200))"""
 BROKEN_IMAGES = """() => [...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src)"""
 WITHOUT_ALT = """() => [...document.querySelectorAll("article img")].filter(i => !i.alt.trim()).map(i => i.src)"""
 # What sticks out on the right and cannot be scrolled to within a box of its own.
@@ -120,6 +50,8 @@ RAW_MYST = re.compile(r"\{[\w:-]+\}`|^:::|```|^\([\w-]+\)=\s*$|\{(?:cite|ref|num
 def test_page(visit, site, name, viewport, scheme):
     seen = visit(f"{site}/{name}.html", viewport, scheme)
     page = seen.page
+    if folder := os.environ.get("COURSE_SCREENSHOTS"):
+        page.screenshot(path=Path(folder, f"{Path(name).name}-{viewport['width']}-{scheme}.png"), full_page=True)
     assert not seen.foreign, "asks another machine"
     assert not seen.complaints
     text = page.evaluate(PLAIN_TEXT)
@@ -136,6 +68,8 @@ def test_page(visit, site, name, viewport, scheme):
     assert brightness < 64 if scheme == "dark" else brightness > 192, f"{scheme} page on {background}"
     filters = page.evaluate("[...document.querySelectorAll('article img')].map(i => getComputedStyle(i).filter)")
     assert set(filters) <= {"none"}, "a figure is recoloured"
+    frames = page.evaluate("[...document.querySelectorAll('.cell_output img')].map(i => getComputedStyle(i).padding)")
+    assert set(frames) <= {"0px"}, "the theme frames a figure"
 
 
 @pytest.mark.browser
@@ -144,25 +78,62 @@ def test_page(visit, site, name, viewport, scheme):
 def test_page_is_accessible(visit, site, name, viewport, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page = visit(f"{site}/{name}.html", viewport, scheme).page
-    # Thousands of nodes that are not ours: formulas are MathJax's; of the coloured code, one block stands for all.
+    # Thousands of nodes: of the coloured code, one block stands for all.
     page.evaluate("document.querySelectorAll('.highlight').forEach((e, i) => i && e.classList.add('alike'))")
-    found = axe.Axe().run(page, context={"exclude": [["mjx-container"], [".alike"]]}).response["violations"]
+    found = axe.Axe().run(page, context={"exclude": [[".alike"]]}).response["violations"]
     assert not {fault["id"]: [node["html"][:120] for node in fault["nodes"][:3]] for fault in found}
+
+
+# What a reader looks for, and the chapter that must be among the first three answers.
+SOUGHT = {
+    "broadcasting": "tensors",
+    "perceptron": "perceptron",
+    "computational graph": "backprop",
+    "max pooling": "cnn",
+    "vanishing gradients": "rnn",
+    "forget gate": "gated",
+    "beam search": "seq2seq",
+    "scaled dot-product": "attention",
+    "layer normalisation": "transformer",
+    "speculative decoding": "decoding",
+}
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["1440", "390"])
-def test_search_finds_the_perceptron(visit, site, viewport):
+def test_search_finds_what_is_sought(visit, site, viewport):
     seen = visit(f"{site}/{PAGES[0]}.html", viewport)
     page = seen.page
-    page.keyboard.press("Control+k")
-    page.keyboard.type("perceptron")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#search-results li a")
-    page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
-    found = page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)")
-    assert any("perceptron" in address for address in found)
+    for phrase, topic in SOUGHT.items():
+        page.keyboard.press("Control+k")
+        page.keyboard.type(phrase)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#search-results li a")
+        page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
+        found = page.eval_on_selector_all("#search-results li > a", "links => links.map(a => a.pathname)")
+        assert f"/book/{topic}.html" in found[:3], phrase
     assert not seen.foreign and not seen.complaints
+
+
+# What can be used, each with a number, and the number of what has the keyboard now.
+USABLE = """() => {
+  const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")];
+  const usable = all.filter(e => !e.disabled && e.tabIndex >= 0 && e.checkVisibility({visibilityProperty: true}));
+  usable.forEach((e, i) => { e.dataset.usable = i; });
+  return usable.map(e => e.outerHTML.slice(0, 120));
+}"""
+HELD = "() => document.activeElement?.dataset.usable"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", PAGES)
+def test_the_keyboard_reaches_everything(visit, site, name):
+    page = visit(f"{site}/{name}.html").page
+    usable, reached = page.evaluate(USABLE), set()
+    for _ in range(len(usable) + 20):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(HELD))
+    assert not [usable[i] for i in range(len(usable)) if str(i) not in reached]
 
 
 @pytest.mark.browser
@@ -195,7 +166,8 @@ class Links(HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.anchors.add(attributes.get("id"))
-        self.links += [(tag, attributes[key]) for key in ("href", "src") if attributes.get(key)]
+        if attributes.get("rel") != "canonical":  # the page's own address, where it is known
+            self.links += [(tag, attributes[key]) for key in ("href", "src") if attributes.get(key)]
 
 
 @pytest.fixture(scope="session")

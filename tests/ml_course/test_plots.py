@@ -144,7 +144,7 @@ def test_play_in_a_real_kernel_sends_a_slider_and_a_picture():
     kept = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
     assert [one["state"]["value"] for one in kept if one["model_name"] == "IntSliderModel"] == [2]
     (pictures,) = [one["state"]["outputs"] for one in kept if one["model_name"] == "OutputModel"]
-    assert "image/png" in pictures[0]["data"]
+    assert "image/svg+xml" in pictures[0]["data"]
 
 
 def test_play_raises_what_draw_raises(monkeypatch):

@@ -105,7 +105,7 @@ teacher_forcing.slip(
     "says.append([*sentence, eos, *more])",
     "says.append([bos, *sentence, *more])",
     cause="The decoder shall say what it has just read: it learns to copy its input, and says nothing on its own.",
-    hint="When the decoder has read <bos> and nothing else, which token should it say?",
+    hint="When the decoder has read `<bos>` and nothing else, which token should it say?",
 )
 teacher_forcing.slip(
     "the wrong one is shifted",
@@ -113,7 +113,7 @@ teacher_forcing.slip(
     "reads.append([bos, *sentence, *more])\n        says.append([*sentence, eos, *more])",
     "reads.append([*sentence, eos, *more])\n        says.append([bos, *sentence, *more])",
     cause="Input and target are swapped: the decoder reads a token and shall say the one before it.",
-    hint="What does the decoder know when it says the first word? And what follows <bos>?",
+    hint="What does the decoder know when it says the first word? And what follows `<bos>`?",
 )
 teacher_forcing.slip(
     "end token forgotten",

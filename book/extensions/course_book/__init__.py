@@ -2,7 +2,20 @@
 
 from importlib import import_module
 
-PARTS = ("bibliography", "chapter_map", "fresh_runs", "mistakes", "no_third_parties", "repository", "accessible")
+PARTS = (
+    "bibliography",
+    "chapter_map",
+    "formulas",
+    "fresh_runs",
+    "live",
+    "mistakes",
+    "no_third_parties",
+    "publishing",
+    "reading",
+    "repository",
+    "themes",
+    "accessible",
+)
 
 
 def setup(app):

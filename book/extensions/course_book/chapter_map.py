@@ -1,4 +1,4 @@
-"""The directive `{chapter-map}`: parts and chapters of _toc.yml, each with what its module says of itself."""
+"""The directive `{chapter-map}`: parts and chapters of _toc.yml, what a chapter's module says of it, and its times."""
 
 import ast
 from pathlib import Path
@@ -7,6 +7,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
+from course_book.reading import chapter_times
 from ml_course.scripts import chapters
 
 
@@ -14,16 +15,17 @@ class ChapterMap(SphinxDirective):
     def run(self):
         root = Path(self.env.srcdir)
         self.env.note_dependency(str(root / "_toc.yml"))
-        lines = []
+        box = nodes.container(classes=["chapter-map"])
         for part, topics in chapters.parts(root):
-            lines += [f"**{part}**", ""] if topics else []
+            lines = [f"**{part}**", ""]
             for topic in topics:
                 module = chapters.module_file(topic, root)
-                self.env.note_dependency(str(module))
-                lines += [f"- {{doc}}`/book/{topic}`  ", f"  {summary(module)}"]
-            lines.append("")
-        box = nodes.container(classes=["chapter-map"])
-        self.state.nested_parse(StringList(lines, self.get_source_info()[0]), self.content_offset, box)
+                for source in (module, root / "book" / f"{topic}.md"):
+                    self.env.note_dependency(str(source))
+                lines += [f"- {{doc}}`/book/{topic}`", "", f"  {summary(module)}", ""]
+            self.state.nested_parse(StringList(lines, self.get_source_info()[0]), self.content_offset, box)
+            for topic, item in zip(topics, box.children[-1].children, strict=True):
+                item.append(nodes.paragraph("", "", chapter_times(topic=topic)))
         return [box]
 
 

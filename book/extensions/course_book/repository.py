@@ -1,4 +1,4 @@
-"""Buttons at a page's top: the notebook to download; and Colab, Binder, repository where its address is known.
+"""A page's links to the notebook it offers; and to Colab, Binder and the repository where its address is known.
 
 COURSE_REPOSITORY   address of the repository, e.g. https://github.com/owner/name; without it those buttons are absent
 COURSE_BRANCH       the branch they lead to, `main` where not given
@@ -8,6 +8,7 @@ Colab and Binder open the generated notebooks: they cannot open the .md the page
 import os
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
@@ -31,7 +32,6 @@ def add_repository(app, config):
         "repository_url": f"https://github.com/{match['path']}",
         "repository_branch": app.course_branch,
         "use_repository_button": True,
-        "use_issues_button": True,
     }
 
 
@@ -44,8 +44,19 @@ def add_buttons(app, pagename, templatename, context, doctree):
             group["buttons"] = [button for button in group["buttons"] if button["label"] != "download-source-button"]
             if topic in app.course_topics:
                 group["buttons"].insert(0, notebook_button(context["pathto"](f"_downloads/{topic}.ipynb", 1)))
-    if topic in app.course_topics and getattr(app, "course_repository", None):
-        buttons.insert(0, launch_group(app.course_repository, app.course_branch, topic))
+    known = getattr(app, "course_repository", None)
+    if topic in app.course_topics and known:
+        buttons.insert(0, launch_group(known, app.course_branch, topic))
+    context["page_links"] = page_links(known, app.course_branch, pagename) if known and doctree else []
+
+
+def page_links(repository, branch, page):
+    """At the page's foot: how a reader mends it, or asks us to."""
+    title = quote(f"A mistake in {page}")
+    return [
+        ("Edit this page", f"https://github.com/{repository}/edit/{branch}/{page}.md"),
+        ("Report a mistake", f"https://github.com/{repository}/issues/new?title={title}"),
+    ]
 
 
 def notebook_button(url):
@@ -76,7 +87,7 @@ def find_topics(app, config):
 
 def write_notebooks(app, env):
     """The notebooks the download buttons give: made from the runs that this build has just cached."""
-    if app.builder.format != "html":
+    if app.builder.name != "html":
         return
     for topic in app.course_topics:
         try:
