@@ -248,8 +248,8 @@ def blockwise_cases(rng):
     yield Case("one query at the end", "causal", **inputs(query=1, key=key), block=4, causal=True)
     yield Case("scores in the hundreds, causal", "causal", **inputs(query=8, key=8, loud=500.0), block=3, causal=True)
     yield Case("all scores around −900, causal", "causal", **low(query=7, key=7, scores=-900), block=3, causal=True)
-    yield Case("48 queries, 51 keys in blocks of 4", "memory", **inputs(query=48, key=51), block=4, causal=False)
-    yield Case("48 queries, 51 keys in blocks of 4, causal", "memory", **inputs(query=48, key=51), block=4, causal=True)
+    yield Case("32 queries, 43 keys in blocks of 4", "memory", **inputs(query=32, key=43), block=4, causal=False)
+    yield Case("32 queries, 43 keys in blocks of 4, causal", "memory", **inputs(query=32, key=43), block=4, causal=True)
 
 
 @blockwise_attention.probe
@@ -288,13 +288,13 @@ def ask_blockwise_attention(answer, queries, keys, values, block, causal):
             return result
 
     inputs = [torch.from_numpy(array) for array in (queries, keys, values)]
-    if queries.shape[-2] < 48:
+    if queries.shape[-2] < 32:
         return {"output": answer(*inputs, block, causal)}
     with torch.no_grad(), Watch():
         output = answer(*inputs, block, causal)
     matrix, (numbers, _, kind) = queries.shape[-2] * keys.shape[-2], most["largest"]
     memory = "small"
-    if numbers > matrix // 4:  # blocks of keys for all queries at once are small enough too
+    if numbers > matrix // 3:  # blocks of keys for all queries at once are small enough too
         memory = f"a {kind} tensor of {numbers} numbers; query × key is {matrix}"
     elif most["numbers"] > matrix:
         memory = f"small tensors, but more than query × key = {matrix} numbers at a time"
