@@ -94,7 +94,7 @@ SOUGHT = {
     "forget gate": "gated",
     "beam search": "seq2seq",
     "Nadaraya Watson": "attention",
-    "layer normalisation": "transformer",
+    "residual connection": "transformer",
     "speculative decoding": "decoding",
 }
 

@@ -1,8 +1,8 @@
 """The exercises on long inputs: what each asks, accepts, refuses and diagnoses. They are named in homework order."""
 
-from autograder.exercises.longrange import aft, blocks, features, reformer, sparse
+from autograder.exercises.longrange import aft, blocks, features, merging, reformer, sparse
 
-merge_parts = blocks.merge_parts
+merge_parts = merging.merge_parts
 blockwise_attention = blocks.blockwise_attention
 sparse_mask = sparse.sparse_mask
 hash_buckets = reformer.hash_buckets

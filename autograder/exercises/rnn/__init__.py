@@ -1,11 +1,11 @@
 """The exercises on recurrent networks: what they ask, accept, refuse and name. They stand in homework order."""
 
-from autograder.exercises.rnn import forward, speech, through_time, writing
+from autograder.exercises.rnn import clipping, forward, speech, through_time, writing
 
 step = forward.step
 sequence = forward.sequence
 bptt = through_time.bptt
-clip_gradients = through_time.clip_gradients
+clip_gradients = clipping.clip_gradients
 nucleus = writing.nucleus
 perplexity = writing.perplexity
 ctc_probability = speech.ctc_probability
