@@ -326,7 +326,7 @@ def diagnose(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Mista
     """
     pairs = [(got, want) for got, (_, want) in zip(replies, expected_replies(exercise, seed), strict=True)]
     dtypes = all(alike(exercise, got, want, dtypes=False) for got, want in pairs)
-    wrong = sum(not faultless(exercise, got, want, dtypes) for got, want in pairs)
+    right = [faultless(exercise, got, want, dtypes) for got, want in pairs]
     best, most = None, 0
     for mistake in exercise.mistakes:
         explained = 0
@@ -335,11 +335,11 @@ def diagnose(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Mista
             gradients = faultless(exercise, theirs, want, dtypes, gradients=False)  # wrong values have wrong gradients
             if gradients and faultless(exercise, theirs, want, dtypes):
                 continue
-            if not alike(exercise, got, theirs, dtypes, gradients):
+            if right[index] or not alike(exercise, got, theirs, dtypes, gradients):
                 break
             explained += 1
         else:
-            if explained > most and 2 * explained > wrong:
+            if explained > most and 2 * explained > right.count(False):
                 best, most = mistake, explained
     return best
 
