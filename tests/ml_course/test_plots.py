@@ -122,7 +122,7 @@ def test_play_without_ipywidgets_says_so(monkeypatch, capsys):
 @pytest.mark.usefixtures("quiet_show")
 def test_play_in_a_notebook_draws_again_when_a_slider_moves(monkeypatch):
     shown = []
-    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=True))
+    monkeypatch.setattr(plots, "get_ipython", lambda: SimpleNamespace(kernel=True))
     monkeypatch.setattr(IPython.display, "display", shown.append)
     states = []
     plots.play(line(states), slope=(-1.0, 1.0), sign=["-", "+"])
@@ -136,7 +136,8 @@ def test_play_in_a_notebook_draws_again_when_a_slider_moves(monkeypatch):
 
 def test_play_in_a_real_kernel_sends_a_slider_and_a_picture():
     """What JupyterLab and nbval see: a cell that runs without an error and shows a widget."""
-    source = "from ml_course import plots\nplots.play(lambda axes, slope: axes.plot([0, 1], [0, slope]), slope=(0, 4))"
+    play = "plots.play(lambda axes, slope: axes.plot([0, 1], [0, slope]), slope=(0, 4))"
+    source = f"from ml_course import plots\nplots.use_style()\n{play}"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     (output,) = notebook.cells[0].outputs
@@ -149,7 +150,7 @@ def test_play_in_a_real_kernel_sends_a_slider_and_a_picture():
 
 def test_play_raises_what_draw_raises(monkeypatch):
     """Inside a widget an error is easily overseen."""
-    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=True))
+    monkeypatch.setattr(plots, "get_ipython", lambda: SimpleNamespace(kernel=True))
     with pytest.raises(ZeroDivisionError):
         plots.play(lambda axes, slope: axes.plot([1 / slope]), slope=(-1, 1))
 
