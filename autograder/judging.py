@@ -130,6 +130,14 @@ def mistaken_reply(exercise: Exercise, mistake: Mistake, seed: int, index: int) 
         return hung(exercise.seconds)
 
 
+@lru_cache(maxsize=65536)
+def rightness(exercise: Exercise, mistake: Mistake, seed: int, index: int, dtypes: bool) -> tuple[bool, bool]:
+    """Whether a known mistake is right in one of the cases: but for the gradients, and altogether."""
+    (_, want), theirs = expected_replies(exercise, seed)[index], mistaken_reply(exercise, mistake, seed, index)
+    values = faultless(exercise, theirs, want, dtypes, gradients=False)
+    return values, values and faultless(exercise, theirs, want, dtypes)
+
+
 def award(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Verdict:
     """The verdict on the replies to all cases of `seed`, in their order."""
     expected = expected_replies(exercise, seed)
@@ -330,13 +338,13 @@ def diagnose(exercise: Exercise, seed: int, replies: tuple[Reply, ...]) -> Mista
     best, most = None, 0
     for mistake in exercise.mistakes:
         explained = 0
-        for index, (got, want) in enumerate(pairs):
-            theirs = mistaken_reply(exercise, mistake, seed, index)
-            gradients = faultless(exercise, theirs, want, dtypes, gradients=False)  # wrong values have wrong gradients
-            if gradients and faultless(exercise, theirs, want, dtypes):
+        for index, (got, _) in enumerate(pairs):
+            values, all_of_it = rightness(exercise, mistake, seed, index, dtypes)
+            if all_of_it:
                 continue
-            if right[index] or not alike(exercise, got, theirs, dtypes, gradients):
-                break
+            theirs = mistaken_reply(exercise, mistake, seed, index)
+            if right[index] or not alike(exercise, got, theirs, dtypes, gradients=values):
+                break  # (wrong values have wrong gradients, so these are compared where the values are right)
             explained += 1
         else:
             if explained > most and 2 * explained > right.count(False):
