@@ -8,6 +8,7 @@ The footer tells the version and the day of the last commit, not of the build: t
 
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -49,8 +50,9 @@ def configure(app, config):
 def colophon(root):
     """The course's version, and the day of the last commit where git knows it."""
     version = tomllib.loads((Path(root) / "pyproject.toml").read_text())["project"]["version"]
-    asked = subprocess.run(["git", "log", "-1", "--format=%cs"], cwd=root, capture_output=True, text=True)
-    return {"course_version": version, "course_date": asked.stdout.strip()}
+    asked = ["git", "log", "-1", "--format=%cs"]
+    date = subprocess.run(asked, cwd=root, capture_output=True, text=True).stdout.strip() if shutil.which("git") else ""
+    return {"course_version": version, "course_date": date}
 
 
 def sign(app, pagename, templatename, context, doctree):

@@ -66,7 +66,7 @@ def inlined(svg, alt, prefix):
 
 
 def inline_drawings(app, doctree, page):
-    if app.builder.format != "html" or app.builder.name.startswith("epub"):
+    if app.builder.format != "html":
         return
     for node in list(doctree.findall(nodes.image)):
         path = Path(app.srcdir, node["uri"])
