@@ -18,7 +18,7 @@ LEAST_PYTHON = (3, 11)
 EXTRAS = {
     "book": ("jupyter_book", "jupytext", "jupyter_cache"),
     "grade": ("nbgrader", "nbclient", "jupytext", "tqdm"),
-    "test": ("pytest", "hypothesis", "beartype", "playwright", "nbval"),
+    "test": ("pytest", "hypothesis", "beartype", "playwright"),
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 

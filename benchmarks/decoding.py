@@ -24,29 +24,32 @@ from ml_course.decoding import GroupedQueryAttention, KVCache, ModelDraft, NGram
 from ml_course.rnn import NGram, generate, sampling
 from ml_course.transformer import LMConfig, TransformerLM, small_language_model
 
-NEW, ROUNDS, THREADS = 512, 3, (1, 2)
+NEW, ROUNDS, THREADS = 512, 3, 2
+TEXTS_AND_THREADS = (1, 1), (1, 2), (4, 1)
 
 
 def cached_rows(large: bool) -> list[dict[str, Any]]:
     """512 tokens of the model of width 256 with four layers, with and without caches."""
     torch.manual_seed(0)
-    model, prompt, rows = TransformerLM(LMConfig.SMALL).eval(), torch.randint(256, (1, 8)), []
+    model, prompts, rows = TransformerLM(LMConfig.SMALL).eval(), torch.randint(256, (4, 8)), []
     exact = copy.deepcopy(model).double()
-    if not torch.equal(generate(exact, prompt, 64), generate(decoding.cached(exact), prompt, 64, stateful=True)):
+    if not torch.equal(generate(exact, prompts, 64), generate(decoding.cached(exact), prompts, 64, stateful=True)):
         raise AssertionError("with caches the model writes something else")
     step = decoding.cached(model, NEW + 8)
-    for threads in THREADS:
+    for texts, threads in TEXTS_AND_THREADS:
         torch.set_num_threads(threads)
+        prompt = prompts[:texts]
         seconds = ratios.interleaved(
             {
-                "again": lambda: generate(model, prompt, NEW),
-                "cached": lambda: generate(step, prompt, NEW, stateful=True),
+                "again": partial(generate, model, prompt, NEW),
+                "cached": partial(generate, step, prompt, NEW, stateful=True),
             },
             3 * ROUNDS if large else ROUNDS,
         )
-        what = f"{NEW} tokens, width 256, 4 layers: without by with cache, {threads} thread{'s' * (threads > 1)}"
+        several = f"{texts} text{'s' * (texts > 1)}, {threads} thread{'s' * (threads > 1)}"
+        what = f"{NEW} tokens, width 256, 4 layers, {several}: without by with cache"
         rows.append(ratios.row(what, seconds["again"], seconds["cached"], "× as long"))
-    torch.set_num_threads(max(THREADS))
+    torch.set_num_threads(THREADS)
     return rows
 
 

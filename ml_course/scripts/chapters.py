@@ -27,7 +27,7 @@ from ml_course.scripts.bibliography import Bibliography
 
 ROOT = execution.ROOT
 BACK_MATTER = "Back matter"
-LOOSE, PLAYED = "nbval-ignore-output", "skip-execution"  # the book shows a played cell and does not run it
+LOOSE = "nbval-ignore-output"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 INSTALL_NOTE = (
     "*This notebook is made from a chapter of the course's book. Where the course is not installed yet, as in Colab, "
@@ -92,7 +92,7 @@ def build(topic: str, root: Path = ROOT, *, run: bool = True) -> nbformat.Notebo
 
     for index, cell in enumerate(cells):
         cell.id = f"{topic}-{index:03d}"
-    # nbval takes a cell without a count for one that was never run, so they are counted as one clean run counts them.
+    # A cell without a count looks as if it was never run, so they are counted as one clean run counts them.
     for count, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), start=1):
         cell.execution_count = count
         for output in cell.outputs:
@@ -132,9 +132,10 @@ def captions(cell: nbformat.NotebookNode, chapter: markdown.Chapter) -> Iterator
 def code_cell(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The cell without what differs from run to run, and without images.
 
-    A cell with sliders is not run for the page; nbval runs it, and sees whether it raises, not what it shows.
+    What a cell with sliders shows is for the one who plays with it.
     """
-    tags = sorted({*cell.metadata.get("tags", []), *([LOOSE] if PLAYED in cell.metadata.get("tags", []) else [])})
+    tags = set(cell.metadata.get("tags", []))
+    tags = sorted(tags | {LOOSE} if execution.PLAYED in tags else tags)
     outputs = [] if LOOSE in tags else merged(text_output(output) for output in cell.outputs)
     made = nbformat.v4.new_code_cell(cell.source, outputs=[output for output in outputs if output])
     made.metadata = nbformat.from_dict({"tags": tags} if tags else {})
@@ -142,7 +143,7 @@ def code_cell(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def text_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    """What nbval compares of one output: its text."""
+    """What is kept of one output: its text."""
     if output.output_type == "stream":
         return nbformat.v4.new_output("stream", name=output.name, text=output.text)
     if output.output_type in ("display_data", "execute_result"):

@@ -2,6 +2,8 @@
 
 The cache (jupyter-cache, in _build/.jupyter_cache) knows a chapter by the text of its cells alone. A fingerprint of the
 course's code that the chapter imports is kept beside it, and a run made with other code is forgotten.
+
+python -m ml_course.scripts.execution    runs every chapter that is not in the cache, as many at once as there are cores
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +23,11 @@ from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_cache.executors.utils import single_nb_execution
 from myst_nb.core.read import read_myst_markdown_notebook
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_A_CELL = 300
+PLAYED = "skip-execution"  # tag of a cell with sliders: the book's builder would skip it, a notebook's reader runs it
 
 
 def read_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode:
@@ -31,15 +38,43 @@ def read_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode:
 def run_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode:
     """The chapter with its outputs: from the cache where they are in it, else it is run, in book/, and cached."""
     forget_stale_runs(root)
-    path, notebook = root / "book" / f"{topic}.md", read_chapter(topic, root)
     with suppress(KeyError):
-        return _cache(root).merge_match_into_notebook(notebook)[1]
+        return _cache(root).merge_match_into_notebook(read_chapter(topic, root))[1]
+    return _keep(*_run(topic, root), root)
+
+
+def run_all(root: Path = ROOT) -> None:
+    """Runs the chapters that are not in the cache, as many at once as there are cores.
+
+    Raises: RuntimeError with the cell that does not run and its traceback.
+    """
+    forget_stale_runs(root)
+    waiting = [path.stem for path in chapter_files(root) if cached_chapter(path.stem, root) is None]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the work is done in the kernels, which are processes
+        runs = [pool.submit(_run, topic, root) for topic in waiting]
+        try:
+            for run in tqdm(as_completed(runs), "chapters run", len(runs), disable=not runs):
+                _keep(*run.result(), root)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _run(topic: str, root: Path) -> tuple[Path, nbformat.NotebookNode, float]:
+    """Runs the chapter, in book/. Cells with sliders are run, too, and what they show is left out."""
+    path, notebook = root / "book" / f"{topic}.md", read_chapter(topic, root)
     result = single_nb_execution(
-        notebook, cwd=str(path.parent), timeout=SECONDS_A_CELL, allow_errors=False, meta_override=True
+        notebook, str(path.parent), SECONDS_A_CELL, allow_errors=False, skip_cells_with_tag="no cell is skipped"
     )
     if result.err is not None:
         raise RuntimeError(f"book/{topic}.md does not run:\n{result.exc_string}")
-    bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": result.time})
+    for cell in notebook.cells:
+        if PLAYED in cell.metadata.get("tags", []):
+            cell.outputs, cell.execution_count = [], None
+    return path, notebook, result.time
+
+
+def _keep(path: Path, notebook: nbformat.NotebookNode, seconds: float, root: Path) -> nbformat.NotebookNode:
+    bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
     _cache(root).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
     return notebook
 
@@ -126,3 +161,10 @@ def _imported_files(tree: ast.AST, root: Path) -> set[Path]:
             inside = path.glob("*.py") if path.name != "ml_course" else [path / "__init__.py"]
             files |= {file for file in [path.with_suffix(".py"), *inside] if file.is_file()}
     return files
+
+
+if __name__ == "__main__":
+    try:
+        run_all()
+    except RuntimeError as error:
+        sys.exit(str(error))

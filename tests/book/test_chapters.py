@@ -89,7 +89,7 @@ def test_the_first_code_cell_installs(topic):
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_no_cell_ends_with_a_semicolon(topic):
-    """It hides a value in the book but not under nbval, which runs cells without history: end with `plt.show()`."""
+    """It hides a value in the book but not where cells run without history: end with `plt.show()`."""
     for cell in execution.read_chapter(topic, ROOT).cells:
         assert not (cell.cell_type == "code" and cell.source.rstrip().endswith(";")), cell.source[-80:]
 
@@ -222,7 +222,39 @@ def test_a_change_of_imported_code_makes_a_run_stale(tmp_path):
     assert execution.forget_stale_runs(tmp_path) == ["topic"]
 
 
-def test_a_cell_with_sliders_is_kept_without_output_and_run_by_nbval():
+CHAPTER = """---
+kernelspec:
+  name: python3
+---
+
+# {topic}
+
+```{{code-cell}}
+print(6 * 7)
+```
+
+```{{code-cell}}
+:tags: [skip-execution]
+print(1 / {divisor})
+```
+"""
+
+
+def test_chapters_run_once_and_cells_with_sliders_with_them(tmp_path):
+    (tmp_path / "book").mkdir()
+    for topic in ("first", "second"):
+        (tmp_path / "book" / f"{topic}.md").write_text(CHAPTER.format(topic=topic, divisor=2))
+    assert execution.cached_chapter("first", tmp_path) is None
+    execution.run_all(tmp_path)
+    for topic in ("first", "second"):
+        shown, played = (c for c in execution.cached_chapter(topic, tmp_path).cells if c.cell_type == "code")
+        assert shown.outputs[0].text == "42\n" and played.outputs == []
+    (tmp_path / "book" / "second.md").write_text(CHAPTER.format(topic="second", divisor=0))
+    with pytest.raises(RuntimeError, match=r"book/second.md does not run(.|\n)*ZeroDivisionError"):
+        execution.run_all(tmp_path)
+
+
+def test_a_cell_with_sliders_is_kept_without_output():
     played = nbformat.v4.new_code_cell("play()", metadata={"tags": ["skip-execution"]})
     assert chapters.code_cell(played).metadata.tags == ["nbval-ignore-output", "skip-execution"]
     assert chapters.code_cell(played).source == "play()" and chapters.code_cell(played).outputs == []

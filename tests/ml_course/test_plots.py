@@ -135,7 +135,7 @@ def test_play_in_a_notebook_draws_again_when_a_slider_moves(monkeypatch):
 
 
 def test_play_in_a_real_kernel_sends_a_slider_and_a_picture():
-    """What JupyterLab and nbval see: a cell that runs without an error and shows a widget."""
+    """What JupyterLab sees: a cell that runs without an error and shows a widget."""
     play = "plots.play(lambda axes, slope: axes.plot([0, 1], [0, slope]), slope=(0, 4))"
     source = f"from ml_course import plots\nplots.use_style()\n{play}"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
