@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,7 @@ def test_the_readme_lists_the_topics_of_the_book():
     assert listed == TOPICS, f"README.md lists {listed}, _toc.yml {TOPICS}"
 
 
+@cache
 def bibliography() -> set[str]:
     return set(parse_file(str(ROOT / "book" / "references.bib")).entries)
 
