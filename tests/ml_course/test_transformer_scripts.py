@@ -19,7 +19,7 @@ def few():
 
 
 @pytest.mark.parametrize("model", names.MODELS)
-def test_both_models_learn_to_spell_and_are_measured_rightly(few, model):
+def test_all_models_learn_to_spell_and_are_measured_rightly(few, model):
     found = names.train(model, few, width=32, epochs=60, rate=1e-2, size=16, dropout=0.0, longest=8)
     sources, said, right = zip(*found["examples"], strict=True)
     assert list(sources) == list(few.test.sources) and right == tuple(name.lower() for name in few.test.targets)
@@ -28,17 +28,17 @@ def test_both_models_learn_to_spell_and_are_measured_rightly(few, model):
     assert found["seconds"] > 0 and found["parameters"] > 1000
 
 
-def test_the_names_script_prints_both_models_and_names_wrong_ones(few, monkeypatch, capsys):
+def test_the_names_script_prints_all_models_and_names_wrong_ones(few, monkeypatch, capsys):
     monkeypatch.setattr(names, "name_pairs", lambda: few)
     monkeypatch.setattr(names, "SETTINGS", {model: dict(width=8, epochs=5, rate=1e-2) for model in names.MODELS})
     monkeypatch.setattr("sys.argv", ["names", "--seeds", "2", "--epochs", "1"])
     names.main()
     said = capsys.readouterr().out
-    assert "transformer: " in said and "rnn: " in said and "1 epochs" in said
+    assert all(f"{model}: " in said for model in names.MODELS) and "1 epochs" in said
     monkeypatch.setattr("sys.argv", ["names", "--seeds", "0"])
     with pytest.raises(SystemExit):
         names.main()
-    with pytest.raises(ValueError, match="model = 'gpt', expected one of transformer, rnn"):
+    with pytest.raises(ValueError, match="model = 'gpt', expected one of transformer, relative, rnn"):
         names.train("gpt", few, width=8, epochs=1, rate=1e-2)
 
 
