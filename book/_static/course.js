@@ -1,9 +1,9 @@
 // What every page needs of its own. What it remembers stays in the reader's browser.
 "use strict";
 
-/** A formula or table wider than a phone scrolls in its own box: let the keyboard reach that box, too. */
+/** A formula, table or figure wider than a phone scrolls in its own box: let the keyboard reach that box, too. */
 function reachWideBoxes() {
-  for (const box of document.querySelectorAll("div.math, .pst-scrollable-table-container")) {
+  for (const box of document.querySelectorAll("div.math, .pst-scrollable-table-container, .bd-article figure")) {
     const wide = box.scrollWidth > box.clientWidth + 1;
     wide ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex");
   }

@@ -39,6 +39,9 @@ NAMES = {light.lower(): name for name, (light, _) in COLOURS.items()}
 KNOWN = re.compile(rf"({'|'.join(NAMES)})\b", re.IGNORECASE)
 LIGHT, DARK = ("".join(f"--fig-{name}:{pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
 HEAD = re.compile(r"<svg\b[^>]*>")
+SIZE = re.compile(r'<svg\b[^>]*?\bwidth="([\d.]+)pt" height="([\d.]+)pt"')
+PICTURE = re.compile(r'<img (?=[^>]*src="[./]*_images/([\w-]+\.svg)")')
+PIXELS_A_POINT = 96 / 72
 
 
 def named(svg):
@@ -76,6 +79,21 @@ def inline_drawings(app, doctree, page):
             node.replace_self(nodes.raw("", f'<div class="drawing"{width}>{svg}</div>', format="html"))
 
 
+def size_pictures(app, pagename, templatename, context, doctree):
+    """Says how large each picture is: the page does not jump when it comes, and a phone need not make it a stamp."""
+    sources = {name: path for path, name in app.builder.images.items()}
+
+    def sized(found):
+        size = SIZE.search(Path(app.srcdir, sources[found[1]]).read_text(encoding="utf-8"))
+        if size is None:
+            return found[0]
+        width, height = (round(float(points) * PIXELS_A_POINT) for points in size.groups())
+        return f'<img width="{width}" height="{height}" style="--width:{width}px" '
+
+    if "body" in context:
+        context["body"] = PICTURE.sub(sized, context["body"])
+
+
 def write_sheet(app):
     """The same names and values for what is part of the pages."""
     if app.builder.format == "html":
@@ -96,5 +114,6 @@ def theme_pictures(app, error):
 def setup(app):
     app.connect("builder-inited", write_sheet)
     app.connect("doctree-resolved", inline_drawings)
+    app.connect("html-page-context", size_pictures)
     app.connect("build-finished", theme_pictures)
     app.add_css_file("themes.css")
