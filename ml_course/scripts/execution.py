@@ -62,9 +62,8 @@ def run_all(root: Path = ROOT) -> None:
 def _run(topic: str, root: Path) -> tuple[Path, nbformat.NotebookNode, float]:
     """Runs the chapter, in book/. Cells with sliders are run, too, and what they show is left out."""
     path, notebook = root / "book" / f"{topic}.md", read_chapter(topic, root)
-    result = single_nb_execution(
-        notebook, str(path.parent), SECONDS_A_CELL, allow_errors=False, skip_cells_with_tag="no cell is skipped"
-    )
+    options = dict(skip_cells_with_tag="no cell is skipped", extra_arguments=["--log-level=ERROR"])
+    result = single_nb_execution(notebook, str(path.parent), SECONDS_A_CELL, allow_errors=False, **options)
     if result.err is not None:
         raise RuntimeError(f"book/{topic}.md does not run:\n{result.exc_string}")
     for cell in notebook.cells:
