@@ -40,6 +40,7 @@ KNOWN = re.compile(rf"({'|'.join(NAMES)})\b", re.IGNORECASE)
 LIGHT, DARK = ("".join(f"--fig-{name}:{pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
 HEAD = re.compile(r"<svg\b[^>]*>")
 SIZE = re.compile(r'<svg\b[^>]*?\bwidth="([\d.]+)pt" height="([\d.]+)pt"')
+VIEW = re.compile(r'viewBox="0 0 ([\d.]+) ')
 PICTURE = re.compile(r'<img (?=[^>]*src="[./]*_images/([\w-]+\.svg)")')
 PIXELS_A_POINT = 96 / 72
 
@@ -75,8 +76,9 @@ def inline_drawings(app, doctree, page):
         path = Path(app.srcdir, node["uri"])
         if path.suffix == ".svg" and path.parent.name == "figures":
             svg = inlined(path.read_text(encoding="utf-8"), node.get("alt", ""), path.stem)
-            width = f' style="max-width:{node["width"]}"' if node.get("width") else ""
-            node.replace_self(nodes.raw("", f'<div class="drawing"{width}>{svg}</div>', format="html"))
+            style = f"--width:{VIEW.search(svg)[1]}px"
+            style += f";max-width:{node['width']}" if node.get("width") else ""
+            node.replace_self(nodes.raw("", f'<div class="drawing" style="{style}">{svg}</div>', format="html"))
 
 
 def size_pictures(app, pagename, templatename, context, doctree):
