@@ -1,0 +1,149 @@
+r"""What BERT is taught with: tokens hidden and changed, to be guessed; and pairs of texts, true or made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+IGNORED = -100  # the label of what is not asked; torch's cross-entropy leaves it out by itself
+
+
+class Corrupted(NamedTuple):
+    r"""A text with some tokens hidden or changed, and what it was there."""
+
+    tokens: Int[Tensor, "batch time"]  # what the model reads
+    chosen: Bool[Tensor, "batch time"]  # the tokens it is asked for
+    labels: Int[Tensor, "batch time"]  # what they were; IGNORED elsewhere
+
+
+def corrupt(
+    tokens: Int[Tensor, "batch time"],
+    maskable: Bool[Tensor, "batch time"],
+    *,
+    mask: int,
+    vocab: int,
+    share: float = 0.15,
+    hidden: float = 0.8,
+    random: float = 0.1,
+    first: int = 0,
+    generator: torch.Generator | None = None,
+) -> Corrupted:
+    r"""Chooses tokens to be guessed; of these most become [MASK], some another token, and some stay as they are.
+
+    Of each row's n maskable tokens max(1, round(share·n)) are chosen, each as likely as any other; of the chosen, each
+    becomes `mask` with probability `hidden`, a token drawn uniformly with probability `random`, and else stays.
+
+    maskable   True where a token may be chosen: never at [CLS], [SEP] or filler
+    mask       number of [MASK]
+    vocab      random tokens are drawn from first … vocab − 1
+    generator  of randomness, on the device of `tokens`; another draw at each call is RoBERTa's dynamic masking
+    A row with nothing maskable stays as it is. Raises: ValueError for shares that are no probabilities.
+    Cost: O(numel · log time). Source: devlin2019bert, section 3.1, task 1, and appendix A.1.
+
+    >>> tokens = torch.tensor([[2, 7, 8, 9, 10, 3]])
+    >>> result = corrupt(tokens, tokens > 4, mask=4, vocab=20, share=0.5, hidden=1.0, random=0.0)
+    >>> torch.equal(torch.where(result.chosen, result.labels, result.tokens), tokens), int((result.tokens == 4).sum())
+    (True, 2)
+    """
+    if not (0 <= share <= 1 and hidden >= 0 and random >= 0 and hidden + random <= 1):
+        raise ValueError(
+            f"share = {share}, hidden = {hidden}, random = {random}: expected probabilities, the last two together "
+            "at most 1"
+        )
+    draw = torch.rand(3, *tokens.shape, device=tokens.device, generator=generator)
+    order = draw[0].masked_fill(~maskable, 2.0).argsort(1).argsort(1)  # rank of each token; those not maskable last
+    available = maskable.sum(1, keepdim=True)
+    wanted = (share * available + 0.5).floor().clamp(min=1)
+    chosen = maskable & (order < wanted)
+    others = (first + draw[2] * (vocab - first)).long().clamp(max=vocab - 1)
+    corrupted = torch.where(chosen & (draw[1] < hidden), mask, tokens)
+    corrupted = torch.where(chosen & (draw[1] >= hidden) & (draw[1] < hidden + random), others, corrupted)
+    return Corrupted(corrupted, chosen, torch.where(chosen, tokens, IGNORED))
+
+
+class Pair(NamedTuple):
+    r"""Two texts, and whether the second follows the first where they come from."""
+
+    first: list[int]
+    second: list[int]
+    follows: bool
+
+
+def sentence_pairs(
+    documents: Sequence[Sequence[Sequence[int]]], length: int, rng: np.random.Generator, *, share: float = 0.5
+) -> list[Pair]:
+    r"""Pairs for next-sentence prediction: about half of them stand side by side in a document, the others do not.
+
+    documents   each a list of sentences, each a list of tokens
+    length      tokens of both texts together, at most; longer ones lose their end
+    share       probability that the second is the true one
+
+    From each document sentences are taken in their order until `length` is full; they are cut in two between two
+    sentences, anywhere. The second part stays, or is replaced by sentences from a random place of another document;
+    what it would have been is used for the next pair then, so nothing is lost. A sentence that is left alone, as at the
+    end of a document, always gets a stranger.
+    Raises: ValueError when there are fewer than two documents, length is below 2, or a sentence is empty.
+    Source: devlin2019bert, section 3.1, task 2, and the published code (which also makes some texts short).
+
+    >>> documents = [[[1, 2], [3], [4, 5]], [[6], [7, 8]]]
+    >>> pairs = sentence_pairs(documents, length=4, rng=np.random.default_rng(0), share=1.0)
+    >>> pairs[0], len(pairs)
+    (Pair(first=[1, 2], second=[3], follows=True), 3)
+    """
+    if len(documents) < 2 or length < 2:
+        raise ValueError(f"documents has {len(documents)}, length = {length}: expected at least 2 of both")
+    if any(not sentence for document in documents for sentence in document):
+        raise ValueError("documents has an empty sentence, expected at least one token in each")
+    pairs = []
+    for number, document in enumerate(documents):
+        start = 0
+        while start < len(document):
+            taken = _fill(document, start, length)
+            cut = int(rng.integers(1, taken)) if taken > 1 else 1
+            first = _joined(document[start : start + cut])
+            room = max(1, length - len(first))
+            if taken > 1 and rng.random() < share:
+                second, start, follows = _joined(document[start + cut : start + taken]), start + taken, True
+            else:
+                other = (number + int(rng.integers(1, len(documents)))) % len(documents)
+                place = int(rng.integers(len(documents[other])))
+                second = _joined(documents[other][place : place + _fill(documents[other], place, room)])
+                start, follows = start + cut, False
+            pairs.append(Pair(first[: length - 1], second[: max(1, length - len(first))], follows))
+    return pairs
+
+
+def full_sentences(documents: Sequence[Sequence[Sequence[int]]], length: int) -> list[list[int]]:
+    r"""Stretches of whole sentences, one after another, as long as `length` allows: RoBERTa's inputs, without pairs.
+
+    A stretch ends with its document. Source: liu2019roberta, section 4.2, "doc-sentences".
+
+    >>> full_sentences([[[1, 2], [3], [4, 5]], [[6]]], length=3)
+    [[1, 2, 3], [4, 5], [6]]
+    """
+    stretches = []
+    for document in documents:
+        start = 0
+        while start < len(document):
+            taken = _fill(document, start, length)
+            stretches.append(_joined(document[start : start + taken])[:length])
+            start += taken
+    return stretches
+
+
+def _fill(document: Sequence[Sequence[int]], start: int, length: int) -> int:
+    """How many sentences from `start` on fit into `length` tokens; one at least."""
+    taken, tokens = 0, 0
+    while start + taken < len(document) and (taken == 0 or tokens + len(document[start + taken]) <= length):
+        tokens += len(document[start + taken])
+        taken += 1
+    return taken
+
+
+def _joined(sentences: Sequence[Sequence[int]]) -> list[int]:
+    return [token for sentence in sentences for token in sentence]
