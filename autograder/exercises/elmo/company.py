@@ -8,6 +8,8 @@ from ml_course import elmo
 
 # skipgram_pairs
 
+PLACES = "for j in range(max(0, i - window), min(len(sentence), i + window + 1)):"
+
 
 def pairs_in_order(sentence, window):
     """The reference under the homework's signature: middle by middle, from left to right."""
@@ -22,6 +24,10 @@ skipgram_pairs = Exercise(
     facets={"inside": 2, "edges": 1},
     difficulty=1,
     minutes=10,
+    equivalent_mutants={
+        f"{PLACES} → for j in range(max(i - window, 0), min(len(sentence), i + window + 1)):": "max is symmetric",
+        f"{PLACES} → for j in range(max(0, i - window), min(i + window + 1, len(sentence))):": "min is symmetric",
+    },
 )
 
 

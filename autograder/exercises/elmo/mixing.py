@@ -12,12 +12,19 @@ def mix(layers, weights, scale):
     return elmo.scalar_mix(torch.stack(list(layers)), weights, scale)
 
 
+SUM = "return scale * sum((share * layer for share, layer in zip(shares, layers, strict=True)))"
+
 scalar_mix = Exercise(
     "elmo.scalar_mix",
     reference=mix,
     facets={"values": 3, "gradients": 1},
     difficulty=1,
     minutes=10,
+    equivalent_mutants={
+        f"{SUM} → {SUM.replace('shares, layers', 'layers, shares')}": "a product is symmetric",
+        f"{SUM} → {SUM.replace(', strict=True', '')}": "there are as many weights as layers",
+        f"{SUM} → {SUM.replace('True', 'False')}": "there are as many weights as layers",
+    },
 )
 
 

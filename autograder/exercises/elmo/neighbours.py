@@ -20,6 +20,11 @@ cosine_neighbours = Exercise(
     facets={"values": 2, "zero vectors": 1},
     difficulty=1,
     minutes=15,
+    equivalent_mutants={
+        "agreement = vectors @ vectors[word] / torch.where(sizes > 0, sizes, 1) → "
+        "agreement = vectors @ vectors[word] / torch.where(sizes > 0, sizes, 2)": "0/2 is 0 as well",
+        "agreement[word] = -2 → agreement[word] = -3": "both are below every cosine",
+    },
 )
 
 
