@@ -45,7 +45,7 @@ _FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
 ElmoConfig.ORIGINAL = ElmoConfig(_FILTERS, letters=50, highways=2, d_model=512, cells=4096, clip=3.0)
 ElmoConfig.MEDIUM = replace(ElmoConfig.ORIGINAL, highways=1, d_model=256, cells=2048)
 ElmoConfig.SMALL = replace(ElmoConfig.ORIGINAL, highways=1, d_model=128, cells=1024)
-ElmoConfig.PAGE = ElmoConfig()
+ElmoConfig.PAGE = ElmoConfig(dropout=0.0)
 ElmoConfig.TINY = ElmoConfig(((1, 4), (3, 4)), letters=8, d_character=4, d_model=6, cells=8, dropout=0.0)
 
 
