@@ -80,13 +80,14 @@ def sentence_pairs(
     r"""Pairs for next-sentence prediction: about half of them stand side by side in a document, the others do not.
 
     documents   each a list of sentences, each a list of tokens
-    length      tokens of both texts together, at most; longer ones lose their end
+    length      tokens of both texts together, at most
     share       probability that the second is the true one
 
-    From each document sentences are taken in their order until `length` is full; they are cut in two between two
-    sentences, anywhere. The second part stays, or is replaced by sentences from a random place of another document;
-    what it would have been is used for the next pair then, so nothing is lost. A sentence that is left alone, as at the
-    end of a document, always gets a stranger.
+    From each document sentences are taken in their order until `length` is full, two at least; they are cut in two
+    between two sentences, anywhere. The second part stays, or is replaced by sentences from a random place of another
+    document; what it would have been is used for the next pair then, so nothing is lost. Where both are too long the
+    longer one is shortened, the first at its beginning, the second at its end: the border between them stays. The last
+    sentence of a document, when it is left alone, always gets a stranger.
     Raises: ValueError when there are fewer than two documents, length is below 2, or a sentence is empty.
     Source: devlin2019bert, section 3.1, task 2, and the published code (which also makes some texts short).
 
@@ -103,18 +104,17 @@ def sentence_pairs(
     for number, document in enumerate(documents):
         start = 0
         while start < len(document):
-            taken = _fill(document, start, length)
+            taken = min(max(2, _fill(document, start, length)), len(document) - start)
             cut = int(rng.integers(1, taken)) if taken > 1 else 1
             first = _joined(document[start : start + cut])
-            room = max(1, length - len(first))
             if taken > 1 and rng.random() < share:
                 second, start, follows = _joined(document[start + cut : start + taken]), start + taken, True
             else:
-                other = (number + int(rng.integers(1, len(documents)))) % len(documents)
-                place = int(rng.integers(len(documents[other])))
-                second = _joined(documents[other][place : place + _fill(documents[other], place, room)])
+                other = documents[(number + int(rng.integers(1, len(documents)))) % len(documents)]
+                place = int(rng.integers(len(other)))
+                second = _joined(other[place : place + _fill(other, place, length - len(first))])
                 start, follows = start + cut, False
-            pairs.append(Pair(first[: length - 1], second[: max(1, length - len(first))], follows))
+            pairs.append(Pair(*_shortened(first, second, length), follows))
     return pairs
 
 
@@ -147,3 +147,13 @@ def _fill(document: Sequence[Sequence[int]], start: int, length: int) -> int:
 
 def _joined(sentences: Sequence[Sequence[int]]) -> list[int]:
     return [token for sentence in sentences for token in sentence]
+
+
+def _shortened(first: list[int], second: list[int], length: int) -> tuple[list[int], list[int]]:
+    """Both, as long as `length` allows; the longer gives, what is next to the border stays."""
+    while len(first) + len(second) > length:
+        if len(first) > len(second):
+            first = first[1:]
+        else:
+            second = second[:-1]
+    return first, second

