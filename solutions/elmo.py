@@ -9,7 +9,8 @@
 # mistake, what went wrong and a hint. Each exercise stands alone: no answer needs an earlier one.
 #
 # Everywhere: words are numbers; the batch comes first, then time; weights are as in `torch.nn.Linear`, `(out, in)`;
-# masks are `bool` and True means *a real word*; inputs are never changed; results have the dtype of the inputs.
+# masks are `bool` and True means *a real word*. What comes in as tensors goes out as tensors, of the same dtype where
+# nothing else is said. Never write into an argument: it belongs to whoever called you.
 
 # %%
 import torch
@@ -23,12 +24,13 @@ from autograder import check
 # Skip-gram gives a word and asks for the words around it. From a sentence it makes pairs: each word, as the *middle*,
 # with every word that stands at most `window` places to its left or right.
 #
-# **Write** `skipgram_pairs(sentence, window)` for a list of numbers. It returns a list of pairs `(middle, other)`:
-# the first word's pairs come first, and for each middle the others go from left to right.
+# **Write** `skipgram_pairs(sentence, window)`. `sentence` is a list of whole numbers, one a word, and `window` is 1 or
+# more. It returns a list of pairs `(middle, other)`: the first word's pairs come first, and for each middle the others
+# go from left to right.
 #
 # - A word is not paired with itself. But a sentence may have the same word at two places, and these two are neighbours
 #   like any others.
-# - The window may be wider than the sentence.
+# - The window may be wider than the sentence. A sentence of one word has no pairs: the list is empty.
 #
 # **Example.** `skipgram_pairs([7, 8, 9], 1)` is `[(7, 8), (8, 7), (8, 9), (9, 8)]`.
 
@@ -57,8 +59,8 @@ check("elmo.skipgram_pairs", skipgram_pairs)
 #
 # $$P(w) = \frac{\text{count}(w)^{p}}{\sum_{v} \text{count}(v)^{p}}$$
 #
-# **Write** `noise_distribution(counts, power=0.75)`. `counts` is an integer tensor of shape `(vocab,)`; the result has
-# the same shape and holds probabilities.
+# **Write** `noise_distribution(counts, power=0.75)`. `counts` is an `int64` tensor of shape `(vocab,)`; the result is a
+# `float32` tensor of the same shape and holds probabilities. At least one word occurs.
 #
 # - A word that never occurs has probability 0, whatever the power, also for `power = 0`.
 #
@@ -90,6 +92,7 @@ check("elmo.noise_distribution", noise_distribution)
 # tensor without axes.
 #
 # - `given` and `asked`: `(samples, d_model)`; `negatives`: `(samples, k, d_model)`, the negatives of each sample.
+# - Gradients have to reach all three, so that vectors can be learned: no `.item()`, no `.detach()`, no NumPy.
 # - Products may be large. $\sigma(-200)$ is rounded to 0 in `float32`, but $\log\sigma(-200)$ is an ordinary number:
 #   about $-200$.
 #
@@ -125,7 +128,8 @@ check("elmo.negative_sampling_loss", negative_sampling_loss)
 # **Write** `cosine_neighbours(vectors, word, count)`. It returns **two** tensors of shape `(count,)`: numbers of the
 # words whose vectors have the largest cosine with that of `word`, the largest first, and these cosines.
 #
-# - `vectors`: `(vocab, d_model)`, one word a row; `word`: the number of a word; `count` is less than `vocab`.
+# - `vectors`: `(vocab, d_model)`, one word a row; `word`: the number of a word; `count`: from 1 to `vocab` − 1.
+# - The numbers are `int64`; the cosines have the dtype of `vectors`. `vectors` itself must stay as it is.
 # - The word itself is not its own neighbour.
 # - A vector of zeros has no direction: its cosine with any other counts as 0. `vectors[word]` is not zero.
 #
@@ -162,6 +166,7 @@ check("elmo.cosine_neighbours", cosine_neighbours)
 #
 # - `x`: `(…, features)`, with any number of axes before the last.
 # - `weight` and `gate_weight`: `(features, features)`; `bias` and `gate_bias`: `(features,)`.
+# - Gradients have to reach all five arguments.
 #
 # **Example.** Where the gate is 0, $y = x$.
 
@@ -195,7 +200,8 @@ check("elmo.highway", highway)
 #
 # - `tokens` and `mask`: `(batch, time)`; in each row the words come first, then filler, where the mask is False. Each
 #   row has at least one word.
-# - Where there is nothing to guess the target is 0, whatever the filler is.
+# - Where there is nothing to guess the target is 0, whatever the filler is. `tokens` itself must stay as it is.
+# - The targets are `int64` like `tokens`, the masks are `bool`.
 #
 # **Example.** For `tokens = [[2, 7, 8, 3], [2, 9, 3, 0]]`, of which the second row has three words, `ahead` is
 # `[[7, 8, 3, 0], [9, 3, 0, 0]]` and `back` is `[[0, 2, 7, 8], [0, 2, 9, 0]]`.
@@ -229,8 +235,9 @@ check("elmo.language_model_targets", language_model_targets)
 #
 # **Write** `scalar_mix(layers, weights, scale)`. It returns the mixture, of the shape of one layer.
 #
-# - `layers`: a list of tensors $h_j$ of the same shape; `weights`: $s$, a number for each layer; `scale`: $\gamma$,
-#   a tensor without axes.
+# - `layers`: a list of tensors $h_j$ of the same shape, of one layer or more; `weights`: $s$, of shape `(layers,)`;
+#   `scale`: $\gamma$, a tensor without axes.
+# - Gradients have to reach the weights, the scale and the layers.
 #
 # **Example.** With equal weights and $\gamma = 1$ it is the mean of the layers.
 

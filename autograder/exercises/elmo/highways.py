@@ -4,13 +4,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import elmo
 
 highway = Exercise(
     "elmo.highway",
     reference=elmo.highway,
-    facets={"values": 3, "gradients": 1},
+    facets={"values": 3, GRADIENTS: 1},
     difficulty=2,
     minutes=15,
 )
@@ -41,18 +42,11 @@ def highway_cases(rng):
 
 
 @highway.probe
-def ask_highway(answer, x, weight, bias, gate_weight, gate_bias):
-    import torch
+def ask_highway(answer, **inputs):
+    def call(**tensors):
+        return {"y": answer(*tensors.values())}
 
-    names = ("x", "weight", "bias", "gate_weight", "gate_bias")
-    inputs = [torch.from_numpy(array).requires_grad_() for array in (x, weight, bias, gate_weight, gate_bias)]
-    y = answer(*inputs)
-    if isinstance(y, torch.Tensor) and y.requires_grad:
-        towards = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)
-        slopes = torch.autograd.grad((y * towards).sum(), inputs, allow_unused=True)
-    else:
-        slopes = ["none: y does not depend on it any more"] * 5
-    return {"y": y} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    return with_gradients(call, **inputs)
 
 
 @highway.alternative
@@ -132,3 +126,13 @@ highway.slip(
     cause="The weights are (out, in), as in torch.nn.Linear; they are applied here without transposing.",
     hint="Both shapes fit, since the matrix is square. Compare with F.linear.",
 )
+
+
+@highway.mistake(hint="x *= 1 - t writes into the caller's x, and torch still needs it. y = … makes a new tensor.")
+def written_into_the_input(x, weight, bias, gate_weight, gate_bias):
+    """The numbers are right, but they are written over x: the caller's vectors are gone, and so are the gradients."""
+    new = F.relu(F.linear(x, weight, bias))
+    gate = torch.sigmoid(F.linear(x, gate_weight, gate_bias))
+    x *= 1 - gate
+    x += gate * new
+    return x

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import elmo
 
 
@@ -17,7 +18,7 @@ SUM = "return scale * sum((share * layer for share, layer in zip(shares, layers,
 scalar_mix = Exercise(
     "elmo.scalar_mix",
     reference=mix,
-    facets={"values": 3, "gradients": 1},
+    facets={"values": 3, GRADIENTS: 1},
     difficulty=1,
     minutes=10,
     equivalent_mutants={
@@ -48,18 +49,10 @@ def mix_cases(rng):
 
 @scalar_mix.probe
 def ask_mix(answer, layers, weights, scale):
-    import torch
+    def call(layers, weights, scale):
+        return {"mixture": answer(list(layers.unbind()), weights, scale)}
 
-    layers = [torch.from_numpy(layer.copy()).requires_grad_() for layer in layers]
-    weights, scale = torch.from_numpy(weights).requires_grad_(), torch.from_numpy(scale).requires_grad_()
-    mixed = answer(layers, weights, scale)
-    if isinstance(mixed, torch.Tensor) and mixed.requires_grad:
-        towards = torch.linspace(-1, 2, mixed.numel(), dtype=mixed.dtype).reshape(mixed.shape)
-        slopes = torch.autograd.grad((mixed * towards).sum(), [weights, scale, layers[-1]], allow_unused=True)
-    else:
-        slopes = ["none: the mixture does not depend on it any more"] * 3
-    names = ("weights", "scale", "the last layer")
-    return {"mixture": mixed} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    return with_gradients(call, layers=layers, weights=weights, scale=scale)
 
 
 @scalar_mix.alternative
@@ -139,3 +132,20 @@ scalar_mix.slip(
     cause="The shares are cut out of the graph, so the task cannot learn them.",
     hint="detach, .data, .item() and torch.tensor(…) all forget where numbers came from.",
 )
+
+
+@scalar_mix.mistake(hint="layer *= share writes into the caller's layer. share * layer makes a new tensor.")
+def layers_changed_in_place(layers, weights, scale):
+    """The numbers are right, but they are written over the caller's layers, and so no gradient flows any more."""
+    total = 0
+    for share, layer in zip(torch.softmax(weights, dim=0), layers, strict=True):
+        layer *= share
+        total = total + layer
+    return scale * total
+
+
+@scalar_mix.mistake(hint="The layers come as a list: len(layers) says how many there are.")
+def three_layers_always(layers, weights, scale):
+    """Only the first three layers are mixed, as ELMo has three; there may be more or fewer."""
+    shares = torch.softmax(weights, dim=0)
+    return scale * sum(share * layer for share, layer in zip(shares[:3], layers[:3], strict=True))

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import elmo
 
 
@@ -16,7 +17,7 @@ def loss(given, asked, negatives):
 negative_sampling_loss = Exercise(
     "elmo.negative_sampling_loss",
     reference=loss,
-    facets={"values": 3, "large products": 1, "gradients": 1},
+    facets={"values": 3, "large products": 1, GRADIENTS: 1},
     difficulty=2,
     minutes=20,
 )
@@ -42,16 +43,10 @@ def loss_cases(rng):
 
 @negative_sampling_loss.probe
 def ask_loss(answer, given, asked, negatives):
-    import torch
+    def call(given, asked, negatives):
+        return {"loss": answer(given, asked, negatives)}
 
-    names = ("given", "asked", "negatives")
-    inputs = [torch.from_numpy(array).requires_grad_() for array in (given, asked, negatives)]
-    loss = answer(*inputs)
-    if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
-        slopes = torch.autograd.grad(loss.sum(), inputs, allow_unused=True)
-    else:
-        slopes = ["none: the loss does not depend on it any more"] * 3
-    return {"loss": loss} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    return with_gradients(call, given=given, asked=asked, negatives=negatives)
 
 
 @negative_sampling_loss.alternative

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import SIDE_EFFECTS, Case, Exercise
 from ml_course import elmo
 
 
@@ -17,9 +17,10 @@ def nearest(vectors, word, count):
 cosine_neighbours = Exercise(
     "elmo.cosine_neighbours",
     reference=nearest,
-    facets={"values": 2, "zero vectors": 1},
+    facets={"values": 2, "zero vectors": 1, SIDE_EFFECTS: 1},
     difficulty=1,
     minutes=15,
+    results=("numbers", "cosines"),
     equivalent_mutants={
         "agreement = vectors @ vectors[word] / torch.where(sizes > 0, sizes, 1) → "
         "agreement = vectors @ vectors[word] / torch.where(sizes > 0, sizes, 2)": "0/2 is 0 as well",
@@ -133,6 +134,15 @@ cosine_neighbours.slip(
     "agreement.abs().argsort(descending=True)",
     cause="The size of the cosine decides: words of the opposite direction count as near.",
     hint="What does a cosine of −1 mean?",
+)
+
+cosine_neighbours.slip(
+    "the vectors themselves made unit",
+    by_sorting,
+    "unit = vectors / lengths",
+    "unit = vectors.div_(lengths)",
+    cause="The answer is right, but the vectors that were handed in have been shortened: they are the caller's.",
+    hint="a /= b and a.div_(b) change a itself. a / b makes a new tensor.",
 )
 
 

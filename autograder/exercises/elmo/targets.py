@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import SIDE_EFFECTS, Case, Exercise
 from ml_course import elmo
 
 
@@ -15,9 +15,10 @@ def targets(tokens, mask):
 language_model_targets = Exercise(
     "elmo.language_model_targets",
     reference=targets,
-    facets={"full rows": 3, "padding": 2},
+    facets={"full rows": 3, "padding": 2, SIDE_EFFECTS: 1},
     difficulty=2,
     minutes=20,
+    results=("ahead", "ahead_mask", "back", "back_mask"),
 )
 
 
@@ -156,3 +157,14 @@ language_model_targets.slip(
     cause="Where there is nothing to guess the targets should be 0, whatever the filler is.",
     hint="Let the filler be 9: does a 9 appear in your targets?",
 )
+
+
+@language_model_targets.mistake(hint="Which tensor does tokens[~mask] = 0 change, and whose is it?")
+def filler_erased_in_the_tokens(tokens, mask):
+    """The targets are right, but the filler was set to 0 in the tokens that were handed in: they are the caller's."""
+    tokens[~mask] = 0
+    both = mask[:, 1:] & mask[:, :-1]
+    no, nothing = torch.zeros_like(mask[:, :1]), torch.zeros_like(tokens[:, :1])
+    ahead_mask, back_mask = torch.cat([both, no], 1), torch.cat([no, both], 1)
+    ahead, back = torch.cat([tokens[:, 1:], nothing], 1), torch.cat([nothing, tokens[:, :-1]], 1)
+    return ahead * ahead_mask, ahead_mask, back * back_mask, back_mask
