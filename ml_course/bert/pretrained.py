@@ -52,6 +52,7 @@ SIZES = {  # field of BertConfig → name in config.json
     "dropout": "hidden_dropout_prob",
     "epsilon": "layer_norm_eps",
     "pad": "pad_token_id",
+    "deviation": "initializer_range",
 }
 
 
@@ -99,7 +100,7 @@ def load(folder: str | os.PathLike) -> Bert:
     found = {ours: stored.get(theirs) for ours, theirs in names(bert).items()}
     if found["pooler.weight"] is None:
         fresh = nn.Linear(config.d_model, config.d_model).to(found["embedding.token.weight"])
-        nn.init.normal_(fresh.weight, std=0.02)
+        nn.init.normal_(fresh.weight, std=config.deviation)
         nn.init.zeros_(fresh.bias)
         found |= {"pooler.weight": fresh.weight.detach(), "pooler.bias": fresh.bias.detach()}
     fill(bert, found, folder)

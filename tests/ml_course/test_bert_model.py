@@ -178,6 +178,22 @@ def test_filler_changes_nothing(dtype, device):
     assert_close(found[1], F.normalize(alone.mean(1), dim=1)[0], dtype)
 
 
+@pytest.mark.parametrize("lengths", [(9, 5, 1, 7, 9), (9, 9, 9), (4, 4), (0, 3)], ids=str)
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_reading_by_length_changes_nothing_but_filler(lengths, size, device):
+    model, time = Bert(SMALL).to(device).double().eval(), 9
+    lengths = torch.tensor(lengths, device=device)
+    mask = torch.arange(time, device=device) < lengths[:, None]
+    tokens, segments = torch.randint(5, 50, mask.shape, device=device), mask.long()
+    segments[:, 3:] = 0
+    found = bert.read_by_length(model, (tokens, segments, mask), size)
+    expected = model(tokens, segments, mask).masked_fill(~mask[..., None], 0)
+    assert_close(found, expected)
+    weight = model.embedding.token.weight
+    for mine, other in zip(gradients(found, weight), gradients(expected, weight), strict=True):
+        assert_close(mine, other)
+
+
 def test_every_token_sees_every_other_and_order_and_segment_matter():
     model, tokens = Bert(SMALL).eval(), torch.randint(5, 50, (1, 7))
     before = model(tokens)

@@ -5,31 +5,25 @@ import torch
 import torch.nn.functional as F
 
 from autograder.exercise import GRADIENTS, SIDE_EFFECTS, Case, Exercise
+from autograder.probes import with_gradients
+from ml_course import bert
 
 # corrupt_tokens
 
 
-def corrupted_step_by_step(tokens, maskable, choice, fate, others, mask):
-    """The reference, token by token; the library draws its own numbers, the homework is given them."""
-    corrupted, labels = tokens.clone(), torch.full_like(tokens, -100)
-    for row in range(tokens.shape[0]):
-        for t in range(tokens.shape[1]):
-            if not maskable[row, t] or choice[row, t] >= 0.15:
-                continue
-            labels[row, t] = tokens[row, t]
-            if fate[row, t] < 0.8:
-                corrupted[row, t] = mask
-            elif fate[row, t] < 0.9:
-                corrupted[row, t] = others[row, t]
-    return corrupted, labels
+def corrupted_by_the_library(tokens, maskable, choice, fate, others, mask):
+    """The reference under the homework's signature."""
+    result = bert.change(tokens, maskable & (choice < 0.15), fate, others, mask=mask)
+    return result.tokens, result.labels
 
 
 corrupt_tokens = Exercise(
     "bert.corrupt_tokens",
-    reference=corrupted_step_by_step,
-    facets={"which are chosen": 1, "what becomes of them": 2, "labels": 1, SIDE_EFFECTS: 1},
+    reference=corrupted_by_the_library,
+    facets={"which are chosen": 1, "what becomes of them": 2, "labels": 1, SIDE_EFFECTS: 0.5},
     difficulty=2,
     minutes=20,
+    results=("corrupted", "labels"),
 )
 
 
@@ -193,7 +187,7 @@ def loss_of_torch(logits, labels):
 masked_loss = Exercise(
     "bert.masked_loss",
     reference=loss_of_torch,
-    facets={"values": 2, "large logits": 1, "nothing asked": 0.5, GRADIENTS: 0.5},
+    facets={"values": 2, "large logits": 1, "nothing asked": 0.5, GRADIENTS: 0.5, SIDE_EFFECTS: 0.5},
     difficulty=2,
     minutes=20,
     forbidden=("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss"),
@@ -225,12 +219,7 @@ def loss_cases(rng):
 def ask_masked_loss(answer, logits, labels):
     import torch
 
-    given = torch.from_numpy(logits).requires_grad_()
-    loss = answer(given, torch.from_numpy(labels))
-    slope = "none: the result does not depend on the logits any more"
-    if isinstance(loss, torch.Tensor) and loss.requires_grad and loss.numel() == 1:
-        slope = torch.autograd.grad(loss.sum(), given)[0]
-    return {"loss": loss, "gradient of the logits": slope}
+    return with_gradients(lambda logits: {"loss": answer(logits, torch.from_numpy(labels))}, logits=logits)
 
 
 @masked_loss.alternative
@@ -317,3 +306,14 @@ def mean_of_the_rows_means(logits, labels):
     logs = torch.log_softmax(logits, -1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]
     rows = -(logs * asked).sum(1) / asked.sum(1).clamp(min=1)
     return rows.sum() / (asked.sum(1) > 0).sum().clamp(min=1)
+
+
+@masked_loss.mistake(
+    hint="`clamp`, `where` and `masked_fill` make a *new* tensor, with another number in place of −100."
+)
+def labels_overwritten(logits, labels):
+    """The −100 in the labels that were given are overwritten; the caller still needs them."""
+    asked = labels != -100
+    labels[~asked] = 0
+    logs = torch.log_softmax(logits, -1).gather(-1, labels[..., None])[..., 0]
+    return -(logs * asked).sum() / asked.sum().clamp(min=1)

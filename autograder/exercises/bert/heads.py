@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from autograder.exercise import GRADIENTS, Case, Exercise
+from autograder.exercise import GRADIENTS, SIDE_EFFECTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import bert
 
 # classify
@@ -30,7 +31,7 @@ def classified_by_the_library(hidden, pool_weight, pool_bias, class_weight, clas
 classify = Exercise(
     "bert.classify",
     reference=classified_by_the_library,
-    facets={"values": 2, GRADIENTS: 1},
+    facets={"values": 2, GRADIENTS: 0.5},
     difficulty=1,
     minutes=10,
 )
@@ -55,16 +56,11 @@ def classify_cases(rng):
 
 @classify.probe
 def ask_classify(answer, hidden, pool_weight, pool_bias, class_weight, class_bias):
-    import torch
+    def call(hidden, pool_weight, pool_bias, class_weight, class_bias):
+        return {"logits": answer(hidden, pool_weight, pool_bias, class_weight, class_bias)}
 
-    given = [torch.from_numpy(x).requires_grad_() for x in (hidden, pool_weight, pool_bias, class_weight, class_bias)]
-    logits = answer(*given)
-    slopes = ["none: the result does not depend on it any more"] * 5
-    if isinstance(logits, torch.Tensor) and logits.requires_grad:
-        towards = torch.linspace(-1, 2, logits.numel(), dtype=logits.dtype).reshape(logits.shape)
-        slopes = torch.autograd.grad((logits * towards).sum(), given, allow_unused=True)
-    names = ("hidden", "pool_weight", "pool_bias", "class_weight", "class_bias")
-    return {"logits": logits} | {f"gradient of {name}": slope for name, slope in zip(names, slopes, strict=True)}
+    weights = dict(pool_weight=pool_weight, pool_bias=pool_bias, class_weight=class_weight, class_bias=class_bias)
+    return with_gradients(call, hidden=hidden, **weights)
 
 
 @classify.alternative
@@ -151,7 +147,7 @@ def span_of_the_library(start, end, inside, longest):
 best_span = Exercise(
     "bert.best_span",
     reference=span_of_the_library,
-    facets={"values": 2, "order": 1, "length": 1, "only in the text": 1},
+    facets={"values": 2, "order": 1, "length": 1, "only in the text": 1, SIDE_EFFECTS: 0.5},
     difficulty=3,
     minutes=30,
 )
@@ -314,3 +310,14 @@ def first_the_beginning(start, end, inside, longest):
     first = start.masked_fill(~inside, -torch.inf).argmax(1)
     allowed = inside & (place >= first[:, None]) & (place < first[:, None] + longest)
     return torch.stack([first, end.masked_fill(~allowed, -torch.inf).argmax(1)], 1)
+
+
+@best_span.mistake(hint="`start[…] = …` writes into what you were given; `masked_fill` makes a new tensor.")
+def scores_overwritten(start, end, inside, longest):
+    """Scores outside the text are overwritten in the tensors that were given; the caller still needs them."""
+    start[~inside] = -torch.inf
+    end[~inside] = -torch.inf
+    time = start.shape[1]
+    possible = torch.ones(time, time, dtype=torch.bool).triu().tril(longest - 1)
+    best = (start[:, :, None] + end[:, None, :]).masked_fill(~possible, -torch.inf).flatten(1).argmax(1)
+    return torch.stack([best // time, best % time], 1)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from autograder.exercise import DTYPE, GRADIENTS, Case, Exercise
+from autograder.exercise import DTYPE, GRADIENTS, SIDE_EFFECTS, Case, Exercise
+from autograder.probes import with_gradients
 from ml_course import bert, text
 
 # build_inputs
@@ -21,9 +21,10 @@ def built_by_the_library(firsts, seconds, cls, sep, pad):
 build_inputs = Exercise(
     "bert.build_inputs",
     reference=built_by_the_library,
-    facets={"one text": 1, "pairs": 2, "padding": 1},
+    facets={"one text": 1, "pairs": 1, "padding": 1, SIDE_EFFECTS: 0.5},
     difficulty=1,
     minutes=20,
+    results=("tokens", "segments", "mask"),
 )
 
 
@@ -171,6 +172,24 @@ build_inputs.slip(
     hint="Which tokens were not in the texts and mean nothing?",
 )
 
+
+@build_inputs.mistake(hint="`append`, `insert` and `+=` change the list they are called on. Build a new one.")
+def texts_changed(firsts, seconds, cls, sep, pad):
+    """The lists that were given get the special tokens put in; the caller still needs them as they were."""
+    segments = []
+    for i, first in enumerate(firsts):
+        first.insert(0, cls)
+        first.append(sep)
+        segments.append([0] * len(first))
+        if seconds is not None:
+            first += [*seconds[i], sep]
+            segments[i] += [1] * (len(seconds[i]) + 1)
+    longest = max(len(row) for row in firsts)
+    mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in firsts])
+    tokens = torch.tensor([row + [pad] * (longest - len(row)) for row in firsts])
+    return tokens, torch.tensor([row + [0] * (longest - len(row)) for row in segments]), mask
+
+
 # embed_inputs
 
 
@@ -227,17 +246,12 @@ def embed_cases(rng):
 def ask_embed_inputs(answer, tokens, segments, token_table, position_table, segment_table, scale, shift, epsilon):
     import torch
 
-    tables = [torch.from_numpy(table).requires_grad_() for table in (token_table, position_table, segment_table)]
-    norm = torch.from_numpy(scale), torch.from_numpy(shift)
-    result = answer(torch.from_numpy(tokens), torch.from_numpy(segments), *tables, *norm, epsilon)
-    slopes = ["none: the result does not depend on it any more"] * 3
-    if isinstance(result, torch.Tensor) and result.requires_grad:
-        towards = torch.linspace(-1, 2, result.numel(), dtype=result.dtype).reshape(result.shape).square()
-        slopes = torch.autograd.grad((result * towards).sum(), tables, allow_unused=True)
-    names = ("tokens", "positions", "segments")
-    return {"result": result} | {
-        f"gradient of the table of {name}": slope for name, slope in zip(names, slopes, strict=True)
-    }
+    def call(token_table, position_table, segment_table, scale, shift):
+        numbers = torch.from_numpy(tokens), torch.from_numpy(segments)
+        return {"result": answer(*numbers, token_table, position_table, segment_table, scale, shift, epsilon)}
+
+    tables = dict(token_table=token_table, position_table=position_table, segment_table=segment_table)
+    return with_gradients(call, **tables, scale=scale, shift=shift)
 
 
 @embed_inputs.alternative
@@ -250,15 +264,15 @@ def written_out(tokens, segments, token_table, position_table, segment_table, sc
 
 @embed_inputs.alternative
 def with_torchs_norm(tokens, segments, token_table, position_table, segment_table, scale, shift, epsilon=1e-12):
-    x = F.embedding(tokens, token_table) + F.embedding(segments, segment_table)
+    x = token_table[tokens] + segment_table.index_select(0, segments.flatten()).view(*segments.shape, -1)
     x = x + position_table[: tokens.size(1)].unsqueeze(0)
-    return F.layer_norm(x, scale.shape, scale, shift, epsilon)
+    return torch.nn.functional.layer_norm(x, scale.shape, scale, shift, epsilon)
 
 
 @embed_inputs.alternative
 def by_one_hot(tokens, segments, token_table, position_table, segment_table, scale, shift, epsilon=1e-12):
     def look_up(numbers, table):
-        return F.one_hot(numbers, len(table)).to(table.dtype) @ table
+        return torch.nn.functional.one_hot(numbers, len(table)).to(table.dtype) @ table
 
     places = torch.arange(tokens.shape[1]).expand_as(tokens)
     x = look_up(tokens, token_table) + look_up(places, position_table) + look_up(segments, segment_table)
@@ -301,11 +315,11 @@ embed_inputs.slip(
 embed_inputs.slip(
     "each table normalised by itself",
     with_torchs_norm,
-    "    x = F.embedding(tokens, token_table) + F.embedding(segments, segment_table)\n"
+    "    x = token_table[tokens] + segment_table.index_select(0, segments.flatten()).view(*segments.shape, -1)\n"
     "    x = x + position_table[: tokens.size(1)].unsqueeze(0)\n"
-    "    return F.layer_norm(x, scale.shape, scale, shift, epsilon)",
+    "    return torch.nn.functional.layer_norm(x, scale.shape, scale, shift, epsilon)",
     "    parts = (token_table[tokens], segment_table[segments], position_table[: tokens.size(1)])\n"
-    "    return sum(F.layer_norm(part, scale.shape, scale, shift, epsilon) for part in parts)",
+    "    return sum(torch.nn.functional.layer_norm(part, scale.shape, scale, shift, epsilon) for part in parts)",
     cause="Each of the three vectors is normalised by itself, then they are summed; the norm comes after the sum.",
     hint="There is one norm, with one scale and one shift.",
 )

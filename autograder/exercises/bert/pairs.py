@@ -1,15 +1,16 @@
 """The exercise on pairs for next-sentence prediction, with the coins already thrown."""
 
-from itertools import chain, pairwise
+from itertools import pairwise
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import SIDE_EFFECTS, Case, Exercise
+from ml_course.bert.corruption import joined
 
 
 def pairs_one_by_one(documents, coins, picks):
     """The reference."""
     pairs = []
     for number, document in enumerate(documents):
-        strangers = [sentence for other, their in enumerate(documents) if other != number for sentence in their]
+        strangers = joined([*documents[:number], *documents[number + 1 :]])
         for first, following in pairwise(document):
             n = len(pairs)
             pairs.append((first, following, 0) if coins[n] else (first, strangers[picks[n] % len(strangers)], 1))
@@ -19,7 +20,7 @@ def pairs_one_by_one(documents, coins, picks):
 sentence_pairs = Exercise(
     "bert.sentence_pairs",
     reference=pairs_one_by_one,
-    facets={"true pairs": 1, "made-up pairs": 2, "both": 1},
+    facets={"true pairs": 1, "made-up pairs": 1, "both": 1, SIDE_EFFECTS: 0.5},
     difficulty=2,
     minutes=20,
 )
@@ -54,7 +55,7 @@ def ask_sentence_pairs(answer, documents, coins, picks):
 def with_iterators(documents, coins, picks):
     decisions, pairs = zip(coins, picks, strict=True), []
     for number, document in enumerate(documents):
-        strangers = list(chain(*documents[:number], *documents[number + 1 :]))
+        strangers = [sentence for other in documents[:number] + documents[number + 1 :] for sentence in other]
         for place in range(len(document) - 1):
             coin, pick = next(decisions)
             second = document[place + 1] if coin else strangers[pick % len(strangers)]
@@ -93,8 +94,8 @@ sentence_pairs.slip(
 sentence_pairs.slip(
     "strangers of the same document",
     with_iterators,
-    "chain(*documents[:number], *documents[number + 1 :])",
-    "chain(*documents)",
+    "documents[:number] + documents[number + 1 :]",
+    "documents",
     cause="The made-up second may come from the document of the first, where it may even follow it.",
     hint="Take the sentences of the *other* documents, in their order.",
 )
@@ -112,7 +113,7 @@ sentence_pairs.slip(
 sentence_pairs.slip(
     "only the next document",
     with_iterators,
-    "chain(*documents[:number], *documents[number + 1 :])",
+    "[sentence for other in documents[:number] + documents[number + 1 :] for sentence in other]",
     "documents[(number + 1) % len(documents)] or documents[number - 1]",
     cause="Strangers are taken from the next document only; all others are meant.",
     hint="Put the sentences of all other documents into one list.",
@@ -132,7 +133,8 @@ def across_the_border(documents, coins, picks):
     """The last sentence of a document is paired with the first of the next; they do not belong together."""
     flat = [(number, sentence) for number, document in enumerate(documents) for sentence in document]
     pairs = []
-    for n, ((number, first), (_, following)) in enumerate(pairwise(flat)):
+    for n in range(len(flat) - 1):
+        (number, first), (_, following) = flat[n : n + 2]
         coin, pick = coins[n % len(coins)], picks[n % len(picks)]
         strangers = [sentence for other, sentence in flat if other != number]
         pairs.append((first, following, 0) if coin else (first, strangers[pick % len(strangers)], 1))
@@ -144,8 +146,20 @@ def made_up_ones_left_out(documents, coins, picks):
     """Pairs whose coin shows False are left out; they should be kept, with a stranger as second sentence."""
     pairs, n = [], 0
     for document in documents:
-        for first, following in pairwise(document):
+        for first, following in (document[i : i + 2] for i in range(len(document) - 1)):
             if coins[n]:
                 pairs.append((first, following, 0))
             n += 1
+    return pairs
+
+
+@sentence_pairs.mistake(hint="Does `pop` only look, or does it take something out of the list you were given?")
+def coins_used_up(documents, coins, picks):
+    """Coins and picks are taken out of the lists that were given, which are empty afterwards."""
+    pairs = []
+    for number, document in enumerate(documents):
+        strangers = [sentence for other in documents[:number] + documents[number + 1 :] for sentence in other]
+        for first, following in (document[i : i + 2] for i in range(len(document) - 1)):
+            coin, pick = coins.pop(0), picks.pop(0)
+            pairs.append((first, following, 0) if coin else (first, strangers[pick % len(strangers)], 1))
     return pairs

@@ -12,7 +12,7 @@ def pieces_of_the_library(word, vocabulary, longest=100):
 word_pieces = Exercise(
     "bert.word_pieces",
     reference=pieces_of_the_library,
-    facets={"pieces": 2, "unknown words": 1, "long words": 1},
+    facets={"pieces": 2, "unknown words": 1, "long words": 0.5},
     difficulty=2,
     minutes=20,
 )
