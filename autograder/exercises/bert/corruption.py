@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from autograder.exercise import GRADIENTS, SIDE_EFFECTS, Case, Exercise
+from autograder.exercise import DTYPE, GRADIENTS, SIDE_EFFECTS, Case, Exercise
 from autograder.probes import with_gradients
 from ml_course import bert
 
@@ -20,7 +20,7 @@ def corrupted_by_the_library(tokens, maskable, choice, fate, others, mask):
 corrupt_tokens = Exercise(
     "bert.corrupt_tokens",
     reference=corrupted_by_the_library,
-    facets={"which are chosen": 1, "what becomes of them": 2, "labels": 1, SIDE_EFFECTS: 0.5},
+    facets={"which are chosen": 1, "what becomes of them": 2, "labels": 0.5, DTYPE: 0.5, SIDE_EFFECTS: 0.5},
     difficulty=2,
     minutes=20,
     results=("corrupted", "labels"),

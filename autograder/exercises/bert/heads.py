@@ -114,7 +114,7 @@ classify.slip(
     with_transposes,
     "hidden[:, 0] @ pool_weight.T",
     "hidden[:, 0] @ pool_weight",
-    cause="The pooler's matrix is used the wrong way round: its rows are outputs, as in nn.Linear.",
+    cause="The pooler's matrix is used the wrong way round: its rows are outputs, as in `nn.Linear`.",
     hint="x Wᵀ + b.",
 )
 classify.slip(

@@ -21,7 +21,7 @@ def built_by_the_library(firsts, seconds, cls, sep, pad):
 build_inputs = Exercise(
     "bert.build_inputs",
     reference=built_by_the_library,
-    facets={"one text": 1, "pairs": 1, "padding": 1, SIDE_EFFECTS: 0.5},
+    facets={"one text": 1, "pairs": 1, "padding": 1, DTYPE: 0.5, SIDE_EFFECTS: 0.5},
     difficulty=1,
     minutes=20,
     results=("tokens", "segments", "mask"),
@@ -346,4 +346,12 @@ embed_inputs.slip(
     "(torch.sqrt(variance) + epsilon)",
     cause="ε is added to the deviation; it belongs under the root, to the variance.",
     hint="Try it with a large ε, as 1.",
+)
+embed_inputs.slip(
+    "divided by one less",
+    written_out,
+    "(centred * centred).mean(-1, keepdim=True)",
+    "(centred * centred).sum(-1, keepdim=True) / (x.shape[-1] - 1)",
+    cause="The variance is divided by d_model − 1; the norm divides by d_model.",
+    hint="torch's `var` corrects for a sample unless told otherwise.",
 )
