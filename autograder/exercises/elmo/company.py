@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autograder.exercise import Case, Exercise
+from autograder.exercise import DTYPE, Case, Exercise
 from ml_course import elmo
 
 # skipgram_pairs
@@ -118,6 +118,17 @@ skipgram_pairs.slip(
     hint="Which of the two does skip-gram give, and which does it ask for?",
 )
 
+
+@skipgram_pairs.mistake(hint="Put the loop over the middles outside, the one over distances inside.")
+def ordered_by_distance(sentence, window):
+    """These are the right pairs in another order: all those of distance 1 first. Asked for is middle by middle."""
+    pairs = []
+    for distance in range(1, window + 1):
+        for i in range(len(sentence) - distance):
+            pairs += [(sentence[i], sentence[i + distance]), (sentence[i + distance], sentence[i])]
+    return pairs
+
+
 # noise_distribution
 
 
@@ -129,7 +140,7 @@ def noise(counts, power=0.75):
 noise_distribution = Exercise(
     "elmo.noise_distribution",
     reference=noise,
-    facets={"values": 2, "unseen words": 1},
+    facets={"values": 2, "unseen words": 1, DTYPE: 1},
     difficulty=1,
     minutes=10,
 )
@@ -180,12 +191,12 @@ noise_distribution.slip(
     hint="With counts 16 and 1 and the power ¾ the first word is 8 times as likely as the second, not 16 times.",
 )
 noise_distribution.slip(
-    "power of the shares that is not normalised",
+    "float64",
     masked_powers,
-    "powers / powers.sum()",
-    "powers / (counts.sum().float() ** power)",
-    cause="The shares are raised to the power, and then no longer sum to one.",
-    hint="What is the sum of your probabilities?",
+    "counts.float()",
+    "counts.double()",
+    cause="The probabilities are right, but float64; float32 is asked for.",
+    hint="counts.float() makes float32 of whole numbers, counts.double() float64.",
 )
 noise_distribution.slip(
     "softmax",
@@ -211,3 +222,9 @@ noise_distribution.slip(
     cause="Every count was raised by one, so all probabilities are off and words that never occur are drawn.",
     hint="Smoothing is good for language models. Is it asked for here?",
 )
+
+
+@noise_distribution.mistake(hint="What is the sum of your probabilities?")
+def power_of_the_shares(counts, power=0.75):
+    """The shares are raised to the power, and then no longer sum to one."""
+    return (counts / counts.sum()) ** power

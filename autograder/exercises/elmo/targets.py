@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autograder.exercise import SIDE_EFFECTS, Case, Exercise
+from autograder.exercise import DTYPE, SIDE_EFFECTS, Case, Exercise
 from ml_course import elmo
 
 
@@ -15,7 +15,7 @@ def targets(tokens, mask):
 language_model_targets = Exercise(
     "elmo.language_model_targets",
     reference=targets,
-    facets={"full rows": 3, "padding": 2, SIDE_EFFECTS: 1},
+    facets={"full rows": 2, "padding": 2, DTYPE: 1, SIDE_EFFECTS: 1},
     difficulty=2,
     minutes=20,
     results=("ahead", "ahead_mask", "back", "back_mask"),
@@ -156,6 +156,15 @@ language_model_targets.slip(
     "ahead[:, :-1] = tokens[:, 1:]",
     cause="Where there is nothing to guess the targets should be 0, whatever the filler is.",
     hint="Let the filler be 9: does a 9 appear in your targets?",
+)
+
+language_model_targets.slip(
+    "words with a decimal point",
+    by_copying,
+    "ahead, back = torch.zeros_like(tokens), torch.zeros_like(tokens)",
+    "ahead, back = torch.zeros(tokens.shape), torch.zeros(tokens.shape)",
+    cause="The targets are right, but float32: torch.zeros makes such numbers when it is not told otherwise.",
+    hint="A loss takes whole numbers as classes. Which function makes zeros *like* those of another tensor?",
 )
 
 
