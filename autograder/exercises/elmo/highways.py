@@ -79,11 +79,11 @@ highway.slip(
     hint="With t = 0 a highway layer returns x unchanged.",
 )
 highway.slip(
-    "no relu",
+    "no ReLU",
     by_difference,
     "F.relu(x @ weight.T + bias)",
     "x @ weight.T + bias",
-    cause="The relu is missing.",
+    cause="The ReLU is missing.",
     hint="Let the gates be open: what is left of a negative sum?",
 )
 highway.slip(
@@ -111,11 +111,11 @@ highway.slip(
     hint="With closed gates y should be x, not 0.",
 )
 highway.slip(
-    "relu of the mixture",
+    "ReLU of the mixture",
     by_difference,
     "return x + gate * (new - x)",
     "return F.relu(x + gate * (x @ weight.T + bias - x))",
-    cause="The relu comes after the mixing, so that negative numbers of x are lost on the way.",
+    cause="The ReLU comes after the mixing, so that negative numbers of x are lost on the way.",
     hint="With closed gates y should be x, also where x is negative.",
 )
 highway.slip(

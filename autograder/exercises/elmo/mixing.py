@@ -144,7 +144,7 @@ def layers_changed_in_place(layers, weights, scale):
     return scale * total
 
 
-@scalar_mix.mistake(hint="The layers come as a list: len(layers) says how many there are.")
+@scalar_mix.mistake(hint="The layers come as a list: `len(layers)` says how many there are.")
 def three_layers_always(layers, weights, scale):
     """Only the first three layers are mixed, as ELMo has three; there may be more or fewer."""
     shares = torch.softmax(weights, dim=0)
