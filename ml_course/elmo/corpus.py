@@ -83,7 +83,7 @@ def reference_sentences(test_share: float = 0.15, shortest: int = 4, longest: in
 
     >>> parts = reference_sentences()
     >>> len(parts.train) > 1000, parts.train.sentences[0][:4]
-    (True, ('assignment', 'statements', 'assignment', 'statements'))
+    (True, ('assignment', 'statements', 'are', 'used'))
     """
     sentences, quoted, keys = [], [], []
     for topic, text in reference_topics().items():
