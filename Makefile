@@ -11,9 +11,12 @@ PACKAGE := $(shell find ml_course autograder -name '*.py' 2>/dev/null)
 BOOK := $(shell find book -type f -not -name '*.pyc' 2>/dev/null) _config.yml _toc.yml
 READY := .venv/.ready
 HTML := _build/html/.built
+PDF := _build/course.pdf
+EPUB := _build/course.epub
+GETTEXT := _build/gettext/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help course test book serve notebooks audit hostile bench clean
+.PHONY: help course test book pdf epub gettext serve notebooks audit hostile bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +37,19 @@ $(HTML): $(READY) $(BOOK) $(PACKAGE)
 	@touch $@
 
 book: $(HTML)  ## execute every chapter and build the book into _build/html
+
+$(PDF) $(EPUB): $(HTML)
+	$(BIN)/python book/one_file $@
+
+$(GETTEXT): $(HTML)
+	$(BIN)/jupyter-book build . -W --keep-going --builder custom --custom-builder gettext
+	@touch $@
+
+pdf: $(PDF)  ## the whole book as _build/course.pdf
+
+epub: $(EPUB)  ## the whole book as _build/course.epub
+
+gettext: $(GETTEXT)  ## every sentence for translators, into _build/gettext
 
 serve: book  ## show the book at http://localhost:8000
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

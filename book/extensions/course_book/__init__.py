@@ -14,6 +14,7 @@ PARTS = (
     "reading",
     "repository",
     "themes",
+    "translation",
     "accessible",
 )
 

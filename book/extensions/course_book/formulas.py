@@ -14,8 +14,9 @@ from sphinx.util.math import get_node_equation_number
 logger = logging.getLogger(__name__)
 RULE = "\n\n-----\n\n"
 MATHML = re.compile(r"<math\b.*</math>", re.DOTALL)
-# After the name of a function comes a thin space, unless a bracket does.
-NAMED = re.compile(r"(</mi><mo>&#8289;</mo></mrow>)(?!</mrow>|<mo\b)")
+# After the name of a function comes a thin space, unless a bracket does, or an index or power of the name itself.
+BASE = "".join(f"(?<!<{name}>)" for name in ("msub", "msup", "msubsup", "munder", "mover", "munderover"))
+NAMED = re.compile(rf"({BASE}<mrow><mi\b[^>]*>[^<]*</mi><mo>&#8289;</mo></mrow>)(?!</mrow>|<mo\b)")
 SOURCE = re.compile(r"</?semantics>|<annotation .*?</annotation>", re.DOTALL)  # the TeX, a third of the size
 
 
@@ -39,6 +40,8 @@ def to_mathml(formulas):
 
 def convert_all(app, env):
     """Every formula of the book, before any page is written."""
+    if app.builder.format != "html":
+        return
     places = {}
     for page in sorted(env.found_docs):
         for node in env.get_doctree(page).findall(lambda node: isinstance(node, nodes.math | nodes.math_block)):

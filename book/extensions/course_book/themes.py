@@ -10,6 +10,7 @@ from pathlib import Path
 
 from docutils import nodes
 
+from course_book.translation import drawing_of, translated
 from ml_course import plots
 
 # Each colour of the light page and what stands for it on the dark one: the same hues, lighter.
@@ -73,9 +74,9 @@ def inline_drawings(app, doctree, page):
     if app.builder.format != "html":
         return
     for node in list(doctree.findall(nodes.image)):
-        path = Path(app.srcdir, node["uri"])
-        if path.suffix == ".svg" and path.parent.name == "figures":
-            svg = inlined(path.read_text(encoding="utf-8"), node.get("alt", ""), path.stem)
+        if path := drawing_of(node, app.srcdir):
+            words = translated(path.read_text(encoding="utf-8"), app, page)
+            svg = inlined(words, node.get("alt", ""), path.stem)
             style = f"--width:{VIEW.search(svg)[1]}px"
             style += f";max-width:{node['width']}" if node.get("width") else ""
             node.replace_self(nodes.raw("", f'<div class="drawing" style="{style}">{svg}</div>', format="html"))
