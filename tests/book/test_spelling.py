@@ -19,7 +19,7 @@ AMERICAN = (
     (r"ogue(s?)$", r"og\1"),
     (r"ence(s?)$", r"ense\1"),
 )
-NOT_PROSE = "pre, code, math, script, style, .citation, .bibtex, .live, .drawing, .headerlink, [lang]"
+NOT_PROSE = "pre, code, math, script, style, .citation, .bibtex, .bibtex-citation, .live, .drawing, .headerlink, [lang]"
 WORD = re.compile(r"(?<![\w.@/-])[A-Za-z][a-z]+(?:['’][a-z]+)?(?![\w@/])")
 
 
