@@ -28,8 +28,8 @@ def train(
     *,
     folder: str | None = None,
     validation: bool = False,
-    epochs: int = 3,
-    rate: float = 1e-4,
+    epochs: int = 2,
+    rate: float = 2e-4,
     size: int = 32,
     context: int = 128,
     seed: int = 0,
@@ -87,8 +87,8 @@ def main() -> None:
     parser.add_argument("--model", help="folder with MiniLM; found as ml_course.bert.pretrained_folder says")
     parser.add_argument("--folds", type=int, choices=range(1, FOLDS + 1), default=1, help="how many of ten")
     parser.add_argument("--validation", action="store_true", help="test on the fold for choosing, not on the last one")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=1e-4, help="the highest learning rate")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=2e-4, help="the highest learning rate")
     parser.add_argument("--seed", type=int, default=0, help="of folds, head, order and dropout")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
