@@ -78,7 +78,7 @@ def learn_pieces(counts: Mapping[str, int], size: int, *, least: int = 2) -> lis
     Source: schuster2012japanese, section 3; wu2016google, section 4.1.
 
     >>> learn_pieces({"low": 5, "lower": 2, "newest": 6, "widest": 3}, size=24)[-4:]
-    ['##es', 'lo', '##est', 'low']
+    ['##st', 'lo', '##est', 'ne']
     """
     characters = sorted({c for word in counts for c in word})
     alphabet = [*characters, *(INSIDE + c for c in characters)]
