@@ -15,6 +15,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -112,11 +113,11 @@ def chapter_files(root: Path = ROOT) -> list[Path]:
 def fingerprint(topic: str, root: Path = ROOT) -> str:
     """A hash of every file of ml_course that the chapter's cells import, directly or through another."""
     cells = [cell.source for cell in read_chapter(topic, root).cells if cell.cell_type == "code"]
-    waiting, seen = [_tree("\n".join(cells))], set()
+    waiting, seen = ["\n".join(cells)], set()
     while waiting:
         for path in _imported_files(waiting.pop(), root) - seen:
             seen.add(path)
-            waiting.append(_tree(path.read_text()))
+            waiting.append(path.read_text())
     digest = hashlib.sha256()
     for path in sorted(seen):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -146,9 +147,10 @@ def _tree(source: str) -> ast.AST:
     return ast.parse("\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()))
 
 
-def _imported_files(tree: ast.AST, root: Path) -> set[Path]:
+@cache  # every chapter is looked at for every other, and most of them import the same files
+def _imported_files(source: str, root: Path) -> frozenset[Path]:
     names = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -159,7 +161,7 @@ def _imported_files(tree: ast.AST, root: Path) -> set[Path]:
             path = root.joinpath(*name.split("."))
             inside = path.glob("*.py") if path.name != "ml_course" else [path / "__init__.py"]
             files |= {file for file in [path.with_suffix(".py"), *inside] if file.is_file()}
-    return files
+    return frozenset(files)
 
 
 if __name__ == "__main__":
