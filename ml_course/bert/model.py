@@ -180,8 +180,9 @@ def sentence_embeddings(bert: Bert, batch: tuple[Tensor, Tensor, Tensor]) -> Flo
 
     >>> tokens = torch.tensor([[2, 7, 3, 0]])
     >>> batch = tokens, torch.zeros_like(tokens), tokens > 0
-    >>> sentence_embeddings(Bert(BertConfig.TINY).eval(), batch).norm(dim=1)
-    tensor([1.], grad_fn=<LinalgVectorNormBackward0>)
+    >>> vectors = sentence_embeddings(Bert(BertConfig.TINY).eval(), batch)
+    >>> vectors.shape, torch.allclose(vectors.norm(dim=1), torch.ones(1))
+    (torch.Size([1, 8]), True)
     """
     return F.normalize(mean_over_text(read_by_length(bert, batch), batch[2]), dim=1)
 
