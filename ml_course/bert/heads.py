@@ -82,6 +82,13 @@ class MaskedLM(nn.Module):
         return model.eval()
 
 
+def _output(bert: Bert, classes: int) -> nn.Linear:
+    """A task's own last layer; its weights start as BERT's do."""
+    output = nn.Linear(bert.config.d_model, classes)
+    begin(output, bert.config.epsilon, bert.config.deviation)
+    return output
+
+
 class NextSentence(nn.Module):
     r"""Whether the second text follows the first: two logits of the pooled vector, 0 = it does, 1 = it does not.
 
@@ -90,8 +97,7 @@ class NextSentence(nn.Module):
 
     def __init__(self, bert: Bert):
         super().__init__()
-        self.bert, self.output = bert, nn.Linear(bert.config.d_model, 2)
-        begin(self.output, bert.config.epsilon, bert.config.deviation)
+        self.bert, self.output = bert, _output(bert, 2)
 
     def forward(
         self,
@@ -147,8 +153,7 @@ class Classifier(nn.Module):
             raise ValueError(f"pool = {pool!r}, expected 'first' or 'mean'")
         self.bert, self.pool = bert, pool
         self.dropout = nn.Dropout(bert.config.dropout if dropout is None else dropout)
-        self.output = nn.Linear(bert.config.d_model, classes)
-        begin(self.output, bert.config.epsilon, bert.config.deviation)
+        self.output = _output(bert, classes)
 
     def forward(
         self,
@@ -178,8 +183,7 @@ class Tagger(nn.Module):
         super().__init__()
         self.bert = bert
         self.dropout = nn.Dropout(bert.config.dropout if dropout is None else dropout)
-        self.output = nn.Linear(bert.config.d_model, classes)
-        begin(self.output, bert.config.epsilon, bert.config.deviation)
+        self.output = _output(bert, classes)
 
     def forward(
         self,
@@ -220,8 +224,7 @@ class SpanFinder(nn.Module):
 
     def __init__(self, bert: Bert):
         super().__init__()
-        self.bert, self.output = bert, nn.Linear(bert.config.d_model, 2)
-        begin(self.output, bert.config.epsilon, bert.config.deviation)
+        self.bert, self.output = bert, _output(bert, 2)
 
     def forward(
         self,

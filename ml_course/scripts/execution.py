@@ -38,9 +38,10 @@ def read_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode:
 
 def run_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode:
     """The chapter with its outputs: from the cache where they are in it, else it is run, in book/, and cached."""
+    found = cached_chapter(topic, root)
+    if found is not None:
+        return found
     forget_stale_runs(root)
-    with suppress(KeyError):
-        return _cache(root).merge_match_into_notebook(read_chapter(topic, root))[1]
     return _keep(*_run(topic, root), root)
 
 
