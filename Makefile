@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 
 TOPICS := $(basename $(notdir $(wildcard solutions/*.py)))
 PACKAGE := $(shell find ml_course autograder -name '*.py' 2>/dev/null)
-BOOK := $(shell find book -type f -not -name '*.pyc' 2>/dev/null) _config.yml _toc.yml
+BOOK := $(shell find book -type f -not -name '*.pyc' 2>/dev/null) _config.yml _toc.yml benchmarks/results.json benchmarks/targets.py
 READY := .venv/.ready
 HTML := _build/html/.built
 PDF := _build/course.pdf
@@ -57,6 +57,7 @@ serve: book  ## show the book at http://localhost:8000
 notebooks: $(HTML)  ## write notebooks/ from book/ and solutions/
 	$(BIN)/python -m autograder.homework
 	$(BIN)/python -m ml_course.scripts.chapters
+	$(BIN)/python -m ml_course.scripts.drawings
 
 course: notebooks  ## the book, the notebooks, and a sample class graded in course/
 	$(BIN)/python -m autograder.sample_class course
@@ -80,7 +81,7 @@ test: $(HTML)  ## all tests: library, exercises, notebooks, engine, layout, page
 hostile: $(READY)  ## grade a class of attackers and one of odd but honest students (3 minutes; part of `make test`)
 	$(BIN)/pytest tests/autograder/hostile
 
-bench: $(READY)  ## measure ratios against what a user would pick instead (about 10 minutes)
+bench: $(HTML)  ## measure ratios against what a user would pick instead, into the book's page (about 15 minutes)
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove everything generated but the committed notebooks and .venv

@@ -7,9 +7,7 @@ two epochs, are checked to be equal first.
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from ml_course.backprop import MLP, SGD, Tensor, Value, scalar
 from ml_course.data import digits, split
 
 SIZES, BATCH, RATE = (64, 128, 10), 32, 0.1
-ROUNDS, SCALAR_ROUNDS = 31, 5
+ROUNDS, SCALAR_ROUNDS = 31, 3
 
 
 def data() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -78,19 +76,6 @@ def scalar_step(layers: list, points: np.ndarray, labels: np.ndarray) -> None:
         value.data -= RATE * value.grad
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """torch's own threads; those of NumPy's matrix products can only be set before it is imported."""
-    if os.environ.get("OMP_NUM_THREADS") != "1":
-        raise SystemExit("benchmark backprop: set OMP_NUM_THREADS=1, so that both sides have one thread")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def check_equal(batches: list, theirs: list) -> None:
     """All three learn the same: scalar and array after one step, array and torch after two epochs."""
     network = MLP(SIZES, seed=1)
@@ -110,7 +95,7 @@ def check_equal(batches: list, theirs: list) -> None:
 
 
 def measure(large: bool) -> list[dict[str, Any]]:
-    with one_thread():
+    with ratios.threads(1):
         batches = data()
         theirs = [(torch.from_numpy(points), torch.from_numpy(labels)) for points, labels in batches]
         check_equal(batches, theirs)
@@ -120,7 +105,8 @@ def measure(large: bool) -> list[dict[str, Any]]:
         seconds = ratios.interleaved(
             {"ours": lambda: epoch(network, batches), "torch": lambda: torch_epoch(twin, theirs)}, ROUNDS, warm_up=2
         )
-        rows.append(ratios.row("an epoch on the digits, array engine", seconds["ours"], seconds["torch"], "× torch"))
+        what = "an epoch of steps on the digits, array engine"
+        rows.append(ratios.row(what, seconds["ours"], seconds["torch"], "× torch"))
 
         layers, few = scalar_twin(network), batches[:2]
         runs: dict[str, Callable[[], None]] = {
@@ -128,11 +114,6 @@ def measure(large: bool) -> list[dict[str, Any]]:
             "array": lambda: epoch(network, few),
         }
         seconds = ratios.interleaved(runs, 3 * SCALAR_ROUNDS if large else SCALAR_ROUNDS)
-        what = f"{len(few)} batches of {BATCH}, scalar engine"
+        what = f"{len(few)} steps with {BATCH} digits each, scalar engine"
         rows.append(ratios.row(what, seconds["scalar"], seconds["array"], "× the array engine"))
     return rows
-
-
-if __name__ == "__main__":
-    for entry in measure(False):
-        print(entry["what"], entry["told"])

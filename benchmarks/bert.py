@@ -34,9 +34,7 @@ def batches(tokenizer: WordPiece) -> dict[str, Inputs]:
 def measure(large: bool) -> list[dict[str, Any]]:
     import transformers
 
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(THREADS)
+    with ratios.threads(THREADS):
         folder = pretrained_folder()
         ours, tokenizer = Bert.from_pretrained(folder), WordPiece.from_file(folder)
         theirs = transformers.BertModel.from_pretrained(folder).eval()
@@ -44,8 +42,6 @@ def measure(large: bool) -> list[dict[str, Any]]:
         for name, batch in batches(tokenizer).items():
             rows.append(compared(name, ours, theirs, batch, 4 * ROUNDS if large else ROUNDS))
         return [*rows, cut_into_pieces(folder, ROUNDS if large else ROUNDS // 3)]
-    finally:
-        torch.set_num_threads(before)
 
 
 def compared(name: str, ours: Bert, theirs: Any, batch: Inputs, rounds: int) -> dict[str, Any]:
@@ -71,7 +67,7 @@ def compared(name: str, ours: Bert, theirs: Any, batch: Inputs, rounds: int) -> 
     with torch.inference_mode():
         torch.testing.assert_close(run_ours()[batch.mask], run_theirs()[batch.mask], rtol=0, atol=1e-5)
         seconds = ratios.interleaved({"ours": often(run_ours), "theirs": often(run_theirs)}, rounds, warm_up=2)
-    what = f"forward pass of MiniLM, {name}, {THREADS} threads"
+    what = f"forward pass of MiniLM, {name}"
     return ratios.row(what, seconds["ours"], seconds["theirs"], "× transformers")
 
 
@@ -94,8 +90,3 @@ def cut_into_pieces(folder: Path, rounds: int) -> dict[str, Any]:
         raise AssertionError("the two cut the text into different pieces")
     seconds = ratios.interleaved({"ours": run_ours, "theirs": run_theirs}, rounds, warm_up=0)
     return ratios.row("word pieces of 1 MB of text", seconds["ours"], seconds["theirs"], "× tokenizers")
-
-
-if __name__ == "__main__":
-    for entry in measure(False):
-        print(entry["what"], entry["told"])

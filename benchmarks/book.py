@@ -1,4 +1,4 @@
-"""The built book: what a page weighs, how soon its text is there, and what a build costs when nothing has changed.
+"""The built book: what a page weighs, and how soon its text is there.
 
 Weights are as a server that compresses would send them, without the page's own figures. The text's time is the first
 contentful paint from a server on this machine, the processor slowed four times. Needs `make book` and a Chromium.
@@ -12,24 +12,21 @@ import http.server
 import os
 import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, sync_playwright
+from tqdm import tqdm
 
 from ml_course.scripts import chapters
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 COMPRESSED = (".html", ".css", ".js", ".svg", ".json")  # fonts and pictures are already
-SLOWED, VISITS = 4, 5
-PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+SLOWED, VISITS = 4, 3
+PAINT = "performance.getEntriesByName('first-contentful-paint')"
 
 
 def sent(path: Path) -> int:
@@ -45,7 +42,8 @@ def visit(browser: Browser, address: str) -> tuple[float, set[Path]]:
     asked: set[Path] = set()
     page.on("request", lambda request: asked.add(HTML / urlsplit(request.url).path.lstrip("/")))
     page.goto(address, wait_until="networkidle")
-    painted = page.evaluate(PAINT)
+    page.wait_for_function(f"{PAINT}.length")  # it is noted a moment after it was painted
+    painted = page.evaluate(f"{PAINT}[0].startTime")
     context.close()
     return painted, {path for path in asked if path.is_file() and "_images" not in path.parts}
 
@@ -61,7 +59,7 @@ def pages() -> list[dict[str, Any]]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        for topic in chapters.topics(ROOT):
+        for topic in tqdm(chapters.topics(ROOT), "pages", leave=False):
             address = f"http://127.0.0.1:{server.server_port}/book/{topic}.html"
             visits = [visit(browser, address) for _ in range(VISITS)]
             weight = sum(map(sent, set.union(*(asked for _, asked in visits))))
@@ -73,19 +71,7 @@ def pages() -> list[dict[str, Any]]:
     return rows
 
 
-def build(place: str) -> float:
-    """Seconds of a build into this folder."""
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "--path-output", place]
-    began = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    return time.perf_counter() - began
-
-
 def measure(large: bool) -> list[dict[str, Any]]:
-    rows = pages()
-    if large:
-        with tempfile.TemporaryDirectory() as place:
-            cold, again = build(place), build(place)
-        told = f"1/{cold / again:.0f} of a cold build ({again:.0f} s and {cold:.0f} s)"
-        rows.append({"what": "build with nothing changed", "told": told, "ratio": round(again / cold, 4)})
-    return rows
+    if not HTML.is_dir():
+        raise FileNotFoundError(f"{HTML.relative_to(ROOT)} is missing, expected the built book: run `make book`")
+    return pages()

@@ -1,13 +1,14 @@
 """The readable convolution and the engine's against torch's, one thread each; LeNet-5 and TextCNN on their real data.
 
 Where MNIST and rt-polarity are is said by ML_COURSE_DATA, or they are downloaded; without them their rows say so.
-`--large` tests TextCNN on all ten folds, and LeNet-5 with five seeds, also in its form of 1998.
+`--large` trains: TextCNN on all ten folds, and LeNet-5 with five seeds, also in its form of 1998.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from ml_course.data import digits, rt_polarity, split
 from ml_course.scripts import lenet, textcnn
 
 ROUNDS, BATCH = 31, 32
+SHAPES = (  # name, inputs, weight, options
+    ("64 maps of 28 × 28, 3 × 3", (16, 64, 28, 28), (64, 64, 3, 3), dict(padding=1)),
+    ("LeNet's C3", (64, 6, 14, 14), (16, 6, 5, 5), {}),
+)
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -32,22 +37,24 @@ def folder() -> str | None:
     return str(BESIDE) if BESIDE.is_dir() and "ML_COURSE_DATA" not in os.environ else None
 
 
-def convolutions() -> Iterator[dict[str, Any]]:
+def convolutions(rounds: int = ROUNDS) -> Iterator[dict[str, Any]]:
+    """The readable form, and what the library takes by default, each forward and back."""
     torch.manual_seed(0)
-    for name, shape, weight, options in (
-        ("the readable conv2d, 64 maps of 28 × 28, 3 × 3", (16, 64, 28, 28), (64, 64, 3, 3), dict(padding=1)),
-        ("the readable conv2d, LeNet's C3", (64, 6, 14, 14), (16, 6, 5, 5), {}),
-    ):
-        inputs = [torch.randn(shape, requires_grad=True), torch.randn(weight, requires_grad=True)]
+    for name, shape, weight, options in SHAPES:
+        with ratios.here():
+            inputs = [torch.randn(shape, requires_grad=True), torch.randn(weight, requires_grad=True)]
+        theirs = partial(both_ways, partial(F.conv2d, **options), inputs)
+        for form, conv2d in (
+            ("readable conv2d", partial(cnn.conv2d, **options, fused=False)),
+            ("conv2d by default", partial(cnn.conv2d, **options)),
+        ):
+            ours = partial(both_ways, conv2d, inputs)
+            yield ratios.compared(f"{form}, {name}", ours, theirs, "× F.conv2d", rounds)
 
-        def both_ways(fused: bool, inputs=inputs, options=options) -> tuple[torch.Tensor, ...]:
-            y = cnn.conv2d(*inputs, **options, fused=fused)
-            return torch.autograd.grad(y.sum(), inputs)
 
-        for ours, theirs in zip(both_ways(False), both_ways(True), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-2)
-        seconds = ratios.interleaved({"ours": lambda: both_ways(False), "torch": lambda: both_ways(True)}, ROUNDS)
-        yield ratios.row(f"{name}, both ways", seconds["ours"], seconds["torch"], "× torch")
+def both_ways(conv2d: Callable[..., torch.Tensor], inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    outputs = conv2d(*inputs)
+    return outputs, *torch.autograd.grad(outputs.sum(), inputs)
 
 
 def engine() -> dict[str, Any]:
@@ -105,33 +112,24 @@ def textcnn_on_reviews(folds: int) -> dict[str, Any]:
     return {"what": what, "accuracy": float(share), "seconds": float(seconds), "told": told}
 
 
+def trainings() -> Iterator[dict[str, Any]]:
+    """Five seeds, ten folds: half an hour."""
+    kinds: dict[str, Callable[[], dict[str, Any]]] = {
+        "LeNet-5 on MNIST": lambda: lenet_on_mnist("modern", 5),
+        "LeNet-5 of 1998": lambda: lenet_on_mnist("1998", 5),
+        "TextCNN on rt-polarity": lambda: textcnn_on_reviews(10),
+    }
+    for name, train in kinds.items():
+        try:
+            yield train()
+        except FileNotFoundError as error:
+            yield {"what": name, "told": f"not measured: {error}"}
+
+
 def measure(large: bool) -> list[dict[str, Any]]:
-    if os.environ.get("OMP_NUM_THREADS") != "1":
-        raise SystemExit("benchmark cnn: set OMP_NUM_THREADS=1, so that both sides have one thread")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        rows = [*convolutions(), engine()]
-    finally:
-        torch.set_num_threads(before)
-    torch.set_num_threads(min(2, os.cpu_count() or 1))  # the trainings' figures are for two cores
-    trainings: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        ("LeNet-5 on MNIST", lambda: lenet_on_mnist("modern", 5 if large else 1)),
-        ("TextCNN on rt-polarity", lambda: textcnn_on_reviews(10 if large else 1)),
-    ]
+    with ratios.threads(1):
+        rows = [*convolutions(3 * ROUNDS if large else ROUNDS), engine()]
     if large:
-        trainings.insert(1, ("LeNet-5 of 1998", lambda: lenet_on_mnist("1998", 5)))
-    try:
-        for name, training in trainings:
-            try:
-                rows.append(training())
-            except FileNotFoundError as error:
-                rows.append({"what": name, "told": f"not measured: {error}"})
-    finally:
-        torch.set_num_threads(before)
+        with ratios.threads(min(2, os.cpu_count() or 1)):  # the trainings' figures are for two cores
+            rows += trainings()
     return rows
-
-
-if __name__ == "__main__":
-    for entry in measure(False):
-        print(entry["what"], entry["told"])

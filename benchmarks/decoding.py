@@ -1,4 +1,5 @@
-"""Writing with caches against writing without, shared heads against all heads, speculation against cached steps.
+"""Writing with caches against the transformers library's GPT-2 and against writing without, shared heads against all
+heads, speculation against cached steps.
 
 Every pair is checked to write the same tokens first. The target of the speculation is trained here, on the characters
 of Python's reference (minutes); so are its drafts: a Transformer of one narrow layer, counts of what follows five
@@ -36,21 +37,77 @@ def cached_rows(large: bool) -> list[dict[str, Any]]:
     if not torch.equal(generate(exact, prompts, 64), generate(decoding.cached(exact), prompts, 64, stateful=True)):
         raise AssertionError("with caches the model writes something else")
     step = decoding.cached(model, NEW + 8)
-    for texts, threads in TEXTS_AND_THREADS:
-        torch.set_num_threads(threads)
+    for texts, count in TEXTS_AND_THREADS if large else TEXTS_AND_THREADS[:1]:
         prompt = prompts[:texts]
-        seconds = ratios.interleaved(
-            {
-                "again": partial(generate, model, prompt, NEW),
-                "cached": partial(generate, step, prompt, NEW, stateful=True),
-            },
-            3 * ROUNDS if large else ROUNDS,
-        )
-        several = f"{texts} text{'s' * (texts > 1)}, {threads} thread{'s' * (threads > 1)}"
+        ways = {
+            "again": partial(generate, model, prompt, NEW),
+            "cached": partial(generate, step, prompt, NEW, stateful=True),
+        }
+        with ratios.threads(count):
+            seconds = ratios.interleaved(ways, 3 * ROUNDS if large else ROUNDS)
+        several = f"{texts} text{'s' * (texts > 1)}, {count} thread{'s' * (count > 1)}"
         what = f"{NEW} tokens, width 256, 4 layers, {several}: without by with cache"
         rows.append(ratios.row(what, seconds["again"], seconds["cached"], "× as long"))
-    torch.set_num_threads(THREADS)
     return rows
+
+
+def gpt2_rows(large: bool) -> list[dict[str, Any]]:
+    """512 tokens by our cached steps, and by the library's GPT-2 of the same size with the same weights."""
+    sizes = {"width 256, 4 layers": (LMConfig.SMALL, NEW, 3 * ROUNDS)}
+    if large:
+        sizes["the size of GPT-2, 124 million weights"] = LMConfig(50_257, 768, 12, 3072, 12, context=1024), NEW, ROUNDS
+    rows = []
+    for name, (config, new, rounds) in sizes.items():
+        torch.manual_seed(0)
+        model, prompt = TransformerLM(config).eval(), torch.randint(config.vocab, (1, 8))
+        theirs, step = as_gpt2(model), decoding.cached(model, new + 8)
+        told = dict(max_new_tokens=new, do_sample=False, use_cache=True, pad_token_id=0)
+        ways = {
+            "ours": partial(generate, step, prompt, new, stateful=True),
+            "theirs": partial(theirs.generate, prompt, attention_mask=torch.ones_like(prompt), **told),
+        }
+        tokens = {way: write() for way, write in ways.items()}
+        if not torch.equal(*tokens.values()):
+            raise AssertionError(f"{name}: GPT-2 with the same weights writes something else")
+        seconds = ratios.interleaved(ways, rounds)
+        what = f"GPT decoding with cache, {new} tokens, {name}"
+        rows.append(ratios.row(what, seconds["ours"], seconds["theirs"], "× transformers"))
+    return rows
+
+
+@torch.no_grad()
+def as_gpt2(model: TransformerLM) -> nn.Module:
+    """The transformers library's GPT-2 with our weights; it keeps a matrix as (input, output), and q, k, v as one."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    size = model.config
+    config = GPT2Config(
+        vocab_size=size.vocab, n_positions=size.context, n_embd=size.d_model, n_layer=size.layers, n_head=size.heads,
+        n_inner=size.d_ff, activation_function="gelu", bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    made = GPT2LMHeadModel(config).eval()
+
+    def turned(parameter: Tensor) -> Tensor:
+        return parameter.T if parameter.ndim == 2 else parameter
+
+    weights = {"transformer.wte.weight": model.embedding.weight, "transformer.wpe.weight": model.embedding.positions}
+    weights |= {f"transformer.ln_f.{name}": value for name, value in model.decoder.norm.named_parameters()}
+    for number, layer in enumerate(model.decoder.layers):
+        attention, network = layer.attention.sublayer, layer.feed_forward.sublayer
+        read = [attention.query, attention.key, attention.value]
+        for kind in ("weight", "bias"):
+            own = {
+                "ln_1": getattr(layer.attention.norm, kind),
+                "ln_2": getattr(layer.feed_forward.norm, kind),
+                "attn.c_attn": torch.cat([turned(getattr(part, kind)) for part in read], -1),
+                "attn.c_proj": turned(getattr(attention.output, kind)),
+                "mlp.c_fc": turned(getattr(network.wider, kind)),
+                "mlp.c_proj": turned(getattr(network.narrower, kind)),
+            }
+            weights |= {f"transformer.h.{number}.{name}.{kind}": value for name, value in own.items()}
+    weights["lm_head.weight"] = model.embedding.weight
+    made.load_state_dict(weights)
+    return made
 
 
 @torch.no_grad()
@@ -88,25 +145,26 @@ def speculation_rows(large: bool) -> list[dict[str, Any]]:
     learned = torch.tensor(vocabulary.encode(reference_text()))[: -len(held_out)].numpy()
     counts = NGram(6, len(vocabulary)).fit(learned)
     step, prompt, rows = decoding.cached(target, 400), held_out[:50], []
-    for name, degree in (("greedy", 0), ("temperature 0.7", 0.7)):
+    kinds = ("greedy", 0, 4), ("temperature 0.7", 0.7, 2)
+    for name, degree, ahead in kinds if large else kinds[:1]:
         choosing, own = distribution(degree), own_counts(step, held_out, degree, len(vocabulary))
         drafts: dict[str, Callable[[], decoding.Draft]] = {
-            "one narrow layer": partial(ModelDraft, small, choosing),
-            "counts of six": partial(NGramDraft, counts, choosing),
             "counts of its own text": partial(NGramDraft, own, choosing),
+            "counts of six": partial(NGramDraft, counts, choosing),
+            "one narrow layer": partial(ModelDraft, small, choosing),
         }
         chance = {"choose": sampling(degree)} if degree else {}
         alone = partial(generate, step, prompt[None], 300, stateful=True, **chance)
         for what, draft in drafts.items():
-            for ahead in (2, 4):
-                told: list[decoding.Speculated] = []
-                guessing = partial(guessed, told, target, draft, prompt, ahead, choosing)
-                seconds = ratios.interleaved({"alone": alone, "guessed": guessing}, 15 if large else 5)
-                if not degree and not torch.equal(told[0].tokens, alone()[0]):
-                    raise AssertionError(f"with {what} as a draft the target writes something else")
-                kept = sum(result.acceptance for result in told) / len(told)
-                label = f"{name}, draft {what}, {ahead} ahead, {kept:.2f} kept: cached steps by speculation"
-                rows.append(ratios.row(label, seconds["alone"], seconds["guessed"], "× as long"))
+            told: list[decoding.Speculated] = []
+            guessing = partial(guessed, told, target, draft, prompt, ahead, choosing)
+            seconds = ratios.interleaved({"alone": alone, "guessed": guessing}, 15 if large else 7)
+            if not degree and not torch.equal(told[0].tokens, alone()[0]):
+                raise AssertionError(f"with {what} as a draft the target writes something else")
+            kept = sum(result.acceptance for result in told) / len(told)
+            label = f"speculation, {name}, draft {what}, {ahead} ahead"
+            row = ratios.row(label, seconds["alone"], seconds["guessed"], "× as fast as cached steps")
+            rows.append(row | {"told": f"{row['told']}, {kept:.2f} kept"})
     return rows
 
 
@@ -124,13 +182,5 @@ def own_counts(step: Any, held_out: Tensor, degree: float, vocab: int) -> NGram:
 
 
 def measure(large: bool) -> list[dict[str, Any]]:
-    before = torch.get_num_threads()
-    try:
-        return cached_rows(large) + sharing_rows(large) + speculation_rows(large)
-    finally:
-        torch.set_num_threads(before)
-
-
-if __name__ == "__main__":
-    for entry in measure(False):
-        print(entry["what"], entry["told"])
+    with ratios.threads(THREADS):
+        return gpt2_rows(large) + cached_rows(large) + sharing_rows(large) + speculation_rows(large)

@@ -19,19 +19,23 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import nbformat
+import numpy as np
 import psutil
-import torch
 from nbgrader.apps.api import NbGraderAPI
+from tqdm import tqdm
 from traitlets.config import Config
 
 from autograder import course, homework, sample_class
 from autograder.exercise import load
 from autograder.grading import batch, cage
 from autograder.grading import job as jobs
+from benchmarks import ratios
 
 TOPIC = "attention"
 STOCK, THROUGHPUT, WHOLE, LARGE, HUGE = 20, 200, 60, 2000, 10_000
@@ -56,8 +60,8 @@ def new_course(folder: Path, count: int) -> Path:
     return folder
 
 
-def stock_seconds(folder: Path) -> float:
-    """Seconds a submission by stock nbgrader, one process, after its own start-up."""
+def stock_seconds(folder: Path) -> list[float]:
+    """Seconds of each submission by stock nbgrader, one process, after its own start-up."""
     homework.write_notebook(homework.source_notebook(TOPIC), folder / "source" / TOPIC / f"{TOPIC}.ipynb")
     settings = Config()
     settings.CourseDirectory.root = str(folder)
@@ -69,11 +73,13 @@ def stock_seconds(folder: Path) -> float:
         api.generate_assignment(TOPIC, force=True, create=True)
         submissions(folder, STOCK + 1)
         api.autograde(TOPIC, "student-00000", force=True, create=True)  # imports and first-time work are not counted
-        began = time.perf_counter()
-        for number in range(1, STOCK + 1):
+        taken = []
+        for number in tqdm(range(1, STOCK + 1), "stock nbgrader", leave=False):
+            began = time.perf_counter()
             result = api.autograde(TOPIC, f"student-{number:05d}", force=True, create=True)
+            taken.append(time.perf_counter() - began)
             assert result["success"], result.get("error") or result["log"]
-    return (time.perf_counter() - began) / STOCK
+    return taken
 
 
 def our_times(folder: Path, options: course.Options) -> tuple[float, list[float]]:
@@ -199,46 +205,63 @@ def dry_run(folder: Path, options: course.Options, each: float) -> dict[str, Any
 
 
 def measure(large: bool) -> list[dict[str, Any]]:
-    torch.set_num_threads(1)
+    with ratios.threads(1):
+        return graded(large)
+
+
+def graded(large: bool) -> list[dict[str, Any]]:
     kind = cage.offered() or "none"
-    caged, bare = (course.Options(cage=name, feedback=False) for name in (kind, "none"))
+    caged = course.Options(cage=kind, feedback=False)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        stock = stock_seconds(root / "stock")
+        each = stock_seconds(root / "stock")
+        stock = mean(each)
         sixty = new_course(root / "sixty", WHOLE)
         began, moments = our_times(sixty, caged)
         whole, start = (moments[-1] - began) / WHOLE, moments[0] - began
         _, moments = our_times(new_course(root / "many", THROUGHPUT), caged)
-        ours = steady(moments)
-        few, uncaged = steady(our_times(sixty, caged)[1]), steady(our_times(sixty, bare)[1])
-        with dask_workers(2) as scheduler:
-            spread = replace(caged, scheduler=scheduler)
-            our_times(sixty, spread)  # its workers import and open their templates
-            dask = steady(our_times(sixty, spread)[1])
-        local = steady(our_times(sixty, replace(caged, workers=2))[1])
+        ours, gaps = steady(moments), [later - earlier for earlier, later in pairwise(moments)]
         judge, session = processor_seconds(sixty, kind, 30)
         shares = f"judge {judge:.3f} s, session {session:.3f} s of processor time a submission"
         floor = (judge + session) / psutil.cpu_count()
+        low, high = interval(each, gaps)
+        first = row(f"throughput, {THROUGHPUT} submissions, cage {kind}", stock / ours, "× stock nbgrader", stock, ours)
         rows = [
-            row(f"throughput, {THROUGHPUT} submissions, cage {kind}", stock / ours, "× stock nbgrader", stock, ours),
+            first | {"low": low, "high": high},
             row(f"whole run, {WHOLE} submissions", stock / whole, "× stock nbgrader", stock, whole),
             {"what": "start-up to the first verdict", "told": f"{start:.1f} s", "seconds": start},
             {"what": "where the time goes", "told": shares, "judge": judge, "session": session},
             row("the floor on these cores, of what is reached", floor / ours, "", floor, ours),
-            row("cost of the cage", few / uncaged, "× without one", few, uncaged),
-            row("two Dask workers, speed", local / dask, "× two local workers", dask, local),
         ]
         if large:
-            rows += large_run(root / "large", caged, few)
+            few = steady(our_times(sixty, caged)[1])
+            rows += [*ways(sixty, caged, few), *large_run(root / "large", caged, few)]
             rows.append(dry_run(root / "huge", caged, ours))
     return rows
+
+
+def ways(folder: Path, caged: course.Options, few: float) -> list[dict[str, Any]]:
+    """What the cage costs, and whether Dask's workers are as fast as ours."""
+    uncaged = steady(our_times(folder, replace(caged, cage="none"))[1])
+    with dask_workers(2) as scheduler:
+        spread = replace(caged, scheduler=scheduler)
+        our_times(folder, spread)  # its workers import and open their templates
+        dask = steady(our_times(folder, spread)[1])
+    local = steady(our_times(folder, replace(caged, workers=2))[1])
+    return [
+        row("cost of the cage", few / uncaged, "× without one", few, uncaged),
+        row("two Dask workers, speed", local / dask, "× two local workers", dask, local),
+    ]
+
+
+def interval(first: list[float], second: list[float], seed: int = 0) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the ratio of two means that were not measured in pairs."""
+    draw = np.random.default_rng(seed)
+    means = [draw.choice(taken, size=(2000, len(taken))).mean(1) for taken in (first, second)]
+    low, high = np.quantile(means[0] / means[1], [0.025, 0.975])
+    return round(float(low), 3), round(float(high), 3)
 
 
 def row(what: str, ratio: float, unit: str, first: float, second: float) -> dict[str, Any]:
     told = f"{ratio:.2f} {unit} ({first:.3f} s and {second:.3f} s each)"
     return {"what": what, "ratio": round(ratio, 3), "told": told}
-
-
-if __name__ == "__main__":
-    for entry in measure("--large" in sys.argv):
-        print(f"{entry['what']}: {entry['told']}")

@@ -6,6 +6,8 @@ in Python with one product a step; torch does in C++. Ragged batches are given b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,36 +34,17 @@ def torch_step(layer: nn.RNN, x: Tensor, lengths: Tensor | None) -> list[Tensor]
     return [outputs, *torch.autograd.grad(outputs.square().mean(), [x, *layer.parameters()])]
 
 
+def rows(rounds: int) -> Iterator[dict[str, Any]]:
+    torch.manual_seed(0)
+    theirs = nn.RNN(WIDTH, WIDTH, batch_first=True)
+    ours = RNN(WIDTH, WIDTH)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(BATCH, TIME, WIDTH, requires_grad=True)
+    for what, lengths in (("full rows", None), ("rows of 10 to 100", torch.linspace(10, TIME, BATCH).long())):
+        both = partial(ours_step, ours, x, lengths), partial(torch_step, theirs, x, lengths)
+        yield ratios.compared(f"RNN, forward and backward, {what}", *both, "× torch", rounds)
+
+
 def measure(large: bool) -> list[dict[str, Any]]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        torch.manual_seed(0)
-        theirs = nn.RNN(WIDTH, WIDTH, batch_first=True)
-        ours = RNN(WIDTH, WIDTH)
-        ours.load_state_dict(theirs.state_dict())
-        x = torch.randn(BATCH, TIME, WIDTH, requires_grad=True)
-        rows = []
-        for what, lengths in (
-            ("full rows", None),
-            ("rows of 10 to 100", torch.linspace(10, TIME, BATCH).long()),
-        ):
-            for one, other in zip(ours_step(ours, x, lengths), torch_step(theirs, x, lengths), strict=True):
-                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-            seconds = ratios.interleaved(
-                {
-                    "ours": lambda lengths=lengths: ours_step(ours, x, lengths),
-                    "torch": lambda lengths=lengths: torch_step(theirs, x, lengths),
-                },
-                3 * ROUNDS if large else ROUNDS,
-                warm_up=2,
-            )
-            rows.append(ratios.row(f"RNN, forward and backward, {what}", seconds["ours"], seconds["torch"], "× torch"))
-        return rows
-    finally:
-        torch.set_num_threads(before)
-
-
-if __name__ == "__main__":
-    for entry in measure(False):
-        print(entry["what"], entry["told"])
+    with ratios.threads(1):
+        return list(rows(3 * ROUNDS if large else ROUNDS))

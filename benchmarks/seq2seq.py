@@ -1,7 +1,7 @@
 """BLEU and byte-pair encoding against the libraries people use; beam search with and without its memory; Multi30k.
 
-Where Multi30k is is said by ML_COURSE_DATA, or it is downloaded; without it its row says so. `--large` trains on all of
-its pairs (about 10 minutes), else on the first 2,000 for one epoch, which says how long a step takes and nothing else.
+`--large` also trains on all pairs of Multi30k (about 10 minutes). Where it is is said by ML_COURSE_DATA, or it is
+downloaded; without it its row says so.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sacrebleu
 import tokenizers
 import torch
@@ -23,7 +24,7 @@ from ml_course.scripts import translate
 from ml_course.seq2seq import BPE, EncoderDecoder, Seq2SeqConfig, bpe
 from ml_course.text import words
 
-ROUNDS = 15
+ROUNDS, LETTERS = 15, 1_000_000
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -49,8 +50,8 @@ def bleu() -> dict[str, Any]:
     return ratios.row("BLEU of 1,000 sentences", seconds["ours"], seconds["theirs"], "× sacrebleu")
 
 
-def byte_pairs() -> dict[str, Any]:
-    """Every different word of the reference text, cut into pieces by 1,000 merges, nothing remembered."""
+def byte_pairs() -> Iterator[dict[str, Any]]:
+    """The reference text cut into pieces by 1,000 merges: a million letters of it, and every different word once."""
     counts = Counter(words(reference_text().lower()))
     merges = BPE.train(counts, 1000).merges
     known = {piece for word in counts for piece in (*word, *bpe.spell(word))} | {a + b for a, b in merges}
@@ -63,7 +64,33 @@ def byte_pairs() -> dict[str, Any]:
         ROUNDS,
     )
     what = f"byte-pair encoding of {len(distinct):,} words, each new"
-    return ratios.row(what, seconds["ours"], seconds["theirs"], "× tokenizers (in Rust)")
+    yield ratios.row(what, seconds["ours"], seconds["theirs"], "× tokenizers (in Rust)")
+
+    lines = million_letters()
+    model = tokenizers.models.BPE(numbers, list(merges), end_of_word_suffix=bpe.END)  # remembers words, as ours does
+    library = tokenizers.Tokenizer(model)
+    library.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+
+    def run_ours() -> list[str]:
+        own = BPE(merges)
+        return [piece for line in lines for piece in own.encode(line.split())]
+
+    def run_theirs() -> list[str]:
+        return [piece for found in library.encode_batch(lines) for piece in found.tokens]
+
+    if run_ours() != run_theirs():
+        raise AssertionError("the two cut the text into different pieces")
+    seconds = ratios.interleaved({"ours": run_ours, "theirs": run_theirs}, ROUNDS // 3)
+    yield ratios.row("byte-pair encoding of 1 MB of text", seconds["ours"], seconds["theirs"], "× tokenizers (in Rust)")
+
+
+def million_letters() -> list[str]:
+    """Lines of 200 words of the reference text, from its beginning again at its end, a million letters in all."""
+    text = words(reference_text().lower())
+    lines = [" ".join(text[start : start + 200]) for start in range(0, len(text), 200)]
+    several = lines * (1 + LETTERS // sum(map(len, lines)))
+    enough = np.searchsorted(np.cumsum([len(line) for line in several]), LETTERS)
+    return several[: int(enough) + 1]
 
 
 def search() -> dict[str, Any]:
@@ -83,10 +110,10 @@ def search() -> dict[str, Any]:
     return ratios.row("beam search that reads the whole prefix", seconds["whole"], seconds["state"], "× from the state")
 
 
-def translation(large: bool) -> dict[str, Any]:
-    """German → English; BLEU only says something after the long training."""
-    parts = multi30k(folder(), "de", "en", None if large else 2000)
-    found = translate.train(parts, **({} if large else {"epochs": 1}))
+def translation() -> dict[str, Any]:
+    """German → English, the long training."""
+    parts = multi30k(folder(), "de", "en")
+    found = translate.train(parts)
     both = f"sacrebleu {found['beam']['sacrebleu']:.2f}, ours {found['beam']['bleu']:.2f}"
     told = f"{len(parts['train']):,} pairs, beam 5: {both}; training {found['seconds']:.0f} s"
     return {"what": "German → English, Multi30k", "bleu": found["beam"]["bleu"], "told": told}
@@ -94,25 +121,15 @@ def translation(large: bool) -> dict[str, Any]:
 
 def rows(large: bool) -> Iterator[dict[str, Any]]:
     yield bleu()
-    yield byte_pairs()
+    yield from byte_pairs()
     yield search()
-    try:
-        yield translation(large)
-    except FileNotFoundError as error:
-        yield {"what": "German → English, Multi30k", "told": f"not measured: {error}"}
+    if large:
+        try:
+            yield translation()
+        except FileNotFoundError as error:
+            yield {"what": "German → English, Multi30k", "told": f"not measured: {error}"}
 
 
 def measure(large: bool) -> list[dict[str, Any]]:
-    if os.environ.get("OMP_NUM_THREADS") != "1":
-        raise SystemExit("benchmark seq2seq: set OMP_NUM_THREADS=1, so that all sides have one thread")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with ratios.threads(1):
         return list(rows(large))
-    finally:
-        torch.set_num_threads(before)
-
-
-if __name__ == "__main__":
-    for entry in measure(False):
-        print(entry["what"], entry["told"])

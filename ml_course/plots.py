@@ -281,7 +281,7 @@ def live(figure: str, **data: object) -> HTML:
     True
     """
     numbers = json.dumps(_plain(data), ensure_ascii=False).replace("<", "\\u003c")
-    told = "In the book's page, here is a figure to touch."
+    told = "Here, in the book's page and where scripts run, is a figure to touch; the text above names a still one."
     return HTML(
         f'<div class="live" data-figure="{figure}"><p class="live-waiting">{told}</p>'
         f'<script type="application/json">{numbers}</script></div>'

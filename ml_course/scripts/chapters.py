@@ -50,6 +50,11 @@ def topics(root: Path = ROOT) -> list[str]:
     return [topic for _, found in parts(root) for topic in found]
 
 
+def title(topic: str, root: Path = ROOT) -> str:
+    """The heading of a topic's chapter."""
+    return re.search(r"^# (.+)$", Path(root, "book", f"{topic}.md").read_text(), re.MULTILINE)[1].strip()
+
+
 def module_file(topic: str, root: Path = ROOT) -> Path:
     """ml_course/<topic>.py, or the __init__.py of the package of that name."""
     package = Path(root) / "ml_course" / topic / "__init__.py"

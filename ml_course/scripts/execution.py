@@ -12,6 +12,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -28,6 +29,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_A_CELL = 300
+OURS = ("ml_course", "benchmarks")
 PLAYED = "skip-execution"  # tag of a cell with sliders: the book's builder would skip it, a notebook's reader runs it
 
 
@@ -112,9 +114,11 @@ def chapter_files(root: Path = ROOT) -> list[Path]:
 
 
 def fingerprint(topic: str, root: Path = ROOT) -> str:
-    """A hash of every file of ml_course that the chapter's cells import, directly or through another."""
+    """A hash of every file of ours that the chapter's cells import, directly or through another, or name as "../…"."""
     cells = [cell.source for cell in read_chapter(topic, root).cells if cell.cell_type == "code"]
-    waiting, seen = ["\n".join(cells)], set()
+    waiting = ["\n".join(cells)]
+    named = (root / "book" / name for name in re.findall(r'"(\.\./[\w./-]+)"', waiting[0]))
+    seen = {path.resolve() for path in named if path.is_file()}
     while waiting:
         for path in _imported_files(waiting.pop(), root) - seen:
             seen.add(path)
@@ -158,9 +162,9 @@ def _imported_files(source: str, root: Path) -> frozenset[Path]:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     files = set()
     for name in names:
-        if name.split(".")[0] == "ml_course":
+        if name.split(".")[0] in OURS:
             path = root.joinpath(*name.split("."))
-            inside = path.glob("*.py") if path.name != "ml_course" else [path / "__init__.py"]
+            inside = path.glob("*.py") if path.parent != root else [path / "__init__.py"]
             files |= {file for file in [path.with_suffix(".py"), *inside] if file.is_file()}
     return frozenset(files)
 

@@ -3,7 +3,7 @@ r"""Byte-pair encoding: words as pieces, so that a vocabulary of fixed size can 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 END = "</w>"  # marks the piece that ends a word
@@ -44,6 +44,7 @@ class BPE:
     r"""Splits words into pieces that were found frequent: first characters, then what the merges join, in their order.
 
     merges   pairs of pieces, in the order in which they were learned
+    spell    makes a word's first pieces; characters with the mark of the end when left out
     What `encode` makes of any word, `decode` puts together again; only characters that were never seen are pieces that
     a vocabulary lacks. Source: sennrich2016neural, section 3.2, after gage1994new; there the mark of the end is a
     symbol of its own, here it belongs to the last character, as in their later subword-nmt.
@@ -55,17 +56,20 @@ class BPE:
     (['lo', 'w', 'est</w>'], ['lowest'])
     """
 
-    def __init__(self, merges: Iterable[Pair]):
-        self.merges = tuple(merges)
+    def __init__(self, merges: Iterable[Pair], *, spell: Callable[[str], list[str]] = spell):
+        self.merges, self.spell = tuple(merges), spell
         self._rank = {pair: rank for rank, pair in enumerate(self.merges)}
         self._known: dict[str, list[str]] = {}
 
     @classmethod
-    def train(cls, counts: Mapping[str, int], merges: int, *, least: int = 2) -> BPE:
+    def train(
+        cls, counts: Mapping[str, int], merges: int, *, least: int = 2, spell: Callable[[str], list[str]] = spell
+    ) -> BPE:
         r"""Learns `merges` merges: each joins the two pieces that stand side by side most often.
 
         counts   how often each word occurs
         least    stop before a pair that occurs less often than this
+        spell    as above
         Of pairs of equal count the one is taken whose first piece (then second) is older: characters in the order of
         their code points, then merged pieces as they came.
         Raises: ValueError for a negative number of merges, or as `spell`.
@@ -102,7 +106,7 @@ class BPE:
                     if frequency[pair] <= 0:
                         del frequency[pair]
                 words[word] = after
-        return cls(learned)
+        return cls(learned, spell=spell)
 
     def encode(self, words: Iterable[str]) -> list[str]:
         r"""The pieces of all words, in a row; the last piece of each word carries the mark of the end.
@@ -114,7 +118,7 @@ class BPE:
     def pieces(self, word: str) -> list[str]:
         r"""The pieces of one word: of the pairs in it the one learned first is joined, until none is left."""
         if word not in self._known:
-            pieces = spell(word)
+            pieces = self.spell(word)
             while len(pieces) > 1:
                 best = min(pairwise(pieces), key=lambda pair: self._rank.get(pair, len(self._rank)))
                 if best not in self._rank:

@@ -70,3 +70,10 @@ def visit(browser):
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def repository(monkeypatch):
+    """The extension that knows where the book's sources are kept."""
+    monkeypatch.syspath_prepend(ROOT / "book" / "extensions")
+    return pytest.importorskip("course_book.repository")

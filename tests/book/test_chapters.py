@@ -222,6 +222,17 @@ def test_a_change_of_imported_code_makes_a_run_stale(tmp_path):
     assert execution.forget_stale_runs(tmp_path) == ["topic"]
 
 
+def test_a_change_of_a_file_that_cells_name_makes_a_run_stale(tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "results.json").write_text("1")
+    text = '---\nkernelspec:\n  name: python3\n---\n\n# Title\n\n```{code-cell}\nopen("../results.json")\n```\n'
+    (tmp_path / "book" / "page.md").write_text(text)
+    assert execution.forget_stale_runs(tmp_path) == ["page"]
+    assert execution.forget_stale_runs(tmp_path) == []
+    (tmp_path / "results.json").write_text("2")
+    assert execution.forget_stale_runs(tmp_path) == ["page"]
+
+
 CHAPTER = """---
 kernelspec:
   name: python3

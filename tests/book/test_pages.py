@@ -73,8 +73,9 @@ def test_page(visit, site, name, viewport, scheme):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("viewport", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["1440-light", "390-dark"])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["1440", "390"])
+@pytest.mark.parametrize("name", [*PAGES, "search", "404"])
 def test_page_is_accessible(visit, site, name, viewport, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page = visit(f"{site}/{name}.html", viewport, scheme).page
@@ -111,7 +112,10 @@ def test_search_finds_what_is_sought(visit, site, viewport):
         page.wait_for_selector("#search-results li a")
         page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
         found = page.eval_on_selector_all("#search-results li > a", "links => links.map(a => a.pathname)")
-        assert f"/book/{topic}.html" in found[:3], phrase
+        found = [Path(address).stem for address in found]
+        assert topic in found[:3], phrase
+        chapters_first = sorted(found, key=lambda stem: stem not in TOPICS)
+        assert found == chapters_first, f"{phrase}: a page of the back matter stands before a chapter"
     assert not seen.foreign and not seen.complaints
 
 
@@ -126,9 +130,10 @@ HELD = "() => document.activeElement?.dataset.usable"
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", PAGES)
-def test_the_keyboard_reaches_everything(visit, site, name):
-    page = visit(f"{site}/{name}.html").page
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["1440", "390"])
+@pytest.mark.parametrize("name", [*PAGES, "search", "404"])
+def test_the_keyboard_reaches_everything(visit, site, name, viewport):
+    page = visit(f"{site}/{name}.html", viewport).page
     usable, reached = page.evaluate(USABLE), set()
     for _ in range(len(usable) + 20):
         page.keyboard.press("Tab")
@@ -229,12 +234,6 @@ def test_launch_buttons_are_right_or_absent(html, parsed):
         if found:
             assert f"notebooks/chapters/{path.stem}.ipynb" in found[0]
             assert path.stem in TOPICS and len(found) == 3
-
-
-@pytest.fixture
-def repository(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "book" / "extensions")
-    return pytest.importorskip("course_book.repository")
 
 
 def test_launch_buttons_open_notebooks(repository):

@@ -9,6 +9,7 @@ import tomllib
 import xml.etree.ElementTree as ET
 
 import pytest
+import yaml
 from built import PAGES, ROOT
 
 from ml_course.scripts import chapters
@@ -78,6 +79,53 @@ def test_a_lost_reader_finds_back(visit, site):
     assert not seen.foreign and not seen.complaints
     seen.page.get_by_role("link", name="Glossary").first.click()
     assert seen.page.url.endswith("/book/glossary.html")
+
+
+@pytest.mark.parametrize("name", [*PAGES, "search", "404"])
+def test_every_page_has_the_book_s_sign(html, name):
+    sign = re.search(r'<link rel="icon" href="([^"]+)"|<link rel="shortcut icon" href="([^"]+)"', page_text(html, name))
+    path = next(filter(None, sign.groups()))
+    assert (html / f"{name}.html").parent.joinpath(path).is_file() or (html / path.lstrip("/")).is_file()
+
+
+def page_text(html, name):
+    return (html / f"{name}.html").read_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_where_the_repository_is_known_a_reader_can_mend_a_page(repository, name):
+    links = dict(repository.page_links("owner/name", "main", name))
+    file = links["Edit this page"].removeprefix("https://github.com/owner/name/edit/main/")
+    assert (ROOT / file).is_file()
+    assert links["Report a mistake"].startswith("https://github.com/owner/name/issues/new?title=A%20mistake%20in%20")
+
+
+def test_links_to_mend_a_page_are_right_or_absent(html):
+    """A book built without COURSE_REPOSITORY has none."""
+    for name in PAGES:
+        foot = re.search(r'<p class="colophon">(.*?)</p>', page_text(html, name), re.DOTALL)[1]
+        links = re.findall(r'href="([^"]+)"', foot)
+        assert not links or [f"/edit/main/{name}.md" in links[0], "/issues/new?" in links[1]] == [True, True]
+
+
+def test_the_workflow_tests_publishes_and_previews():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "course.yml").read_text())
+    jobs, events = workflow["jobs"], workflow[True]  # YAML reads `on` as a truth
+    assert events["push"]["branches"] == ["main"] and "closed" in events["pull_request"]["types"]
+    assert "bash .ci/run" in [step.get("run") for step in jobs["test"]["steps"]]
+    assert "COURSE_REPOSITORY" in jobs["test"]["env"] and "COURSE_SCREENSHOTS" in jobs["test"]["env"]
+    kept = [step["with"] for step in jobs["test"]["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert {one["name"]: one["path"] for one in kept} == {"book": "_build/html", "screenshots": "_build/screenshots"}
+    assert workflow["permissions"] == {"contents": "read"}
+    for name in ("publish", "preview"):
+        job = jobs[name]
+        assert job["needs"] == "test" and job["permissions"]["contents"] == "write"
+        assert job["concurrency"] == "gh-pages", "two jobs would write the branch at once"
+        fetched = next(step for step in job["steps"] if "download-artifact" in step.get("uses", ""))
+        given = job["steps"][-1]["with"]
+        assert fetched["with"]["path"] == given.get("folder", given.get("source-dir"))
+    previews = jobs["preview"]["steps"][-1]["with"]
+    assert jobs["publish"]["steps"][-1]["with"]["clean-exclude"] == previews["umbrella-dir"]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -45,8 +45,9 @@ Live.define("beam", (box, { letters, start, table, steps: most, beam: first = 2 
   function draw() {
     const column = 128, row = 30;
     const height = Math.max(...tree.map((level) => level.drawn.length)) * row + 20;
-    const drawing = canvas(Math.max(640, tree.length * column + 40), height, "Each column is a step; kept ways are filled");
-    drawing.style.minWidth = `${tree.length * column * 0.8}px`;
+    const width = Math.max(640, tree.length * column + 40);
+    const drawing = canvas(width, height, "Each column is a step; kept ways are filled");
+    drawing.style.minWidth = `${width * 0.8}px`; // on a phone the tree scrolls rather than shrink beyond reading
     const spots = tree.map((level, i) => level.drawn.map((_, j) =>
       [20 + i * column, height / 2 + (j - (level.drawn.length - 1) / 2) * row]));
     tree.forEach((level, i) => level.drawn.forEach((way, j) => {

@@ -17,6 +17,11 @@ MATHML = re.compile(r"<math\b.*</math>", re.DOTALL)
 # After the name of a function comes a thin space, unless a bracket does, or an index or power of the name itself.
 BASE = "".join(f"(?<!<{name}>)" for name in ("msub", "msup", "msubsup", "munder", "mover", "munderover"))
 NAMED = re.compile(rf"({BASE}<mrow><mi\b[^>]*>[^<]*</mi><mo>&#8289;</mo></mrow>)(?!</mrow>|<mo\b)")
+WORD = r'<mi mathvariant="normal">[A-Za-z]{2,}</mi>'
+NAME = rf"(?:{WORD}|<mrow>{WORD}<mo>&#8289;</mo></mrow>)"
+INDEX = r"(?:<(?:mi|mn|mo)\b[^>]*>[^<]*</(?:mi|mn|mo)>|<mrow>(?:(?!</?mrow).)*</mrow>)"
+# … and behind the name with its index.
+INDEXED = re.compile(rf"(<(msub|munder)>{NAME}{INDEX}</\2>)(?=<m(?:i|n|row|sub|sup|subsup|frac|sqrt|text)\b)")
 SOURCE = re.compile(r"</?semantics>|<annotation .*?</annotation>", re.DOTALL)  # the TeX, a third of the size
 
 
@@ -35,7 +40,12 @@ def to_mathml(formulas):
     marked = [f"$${tex}$$" if alone else f"${tex}$" for tex, alone in formulas]
     made = pypandoc.convert_text(RULE.join(marked), "html", "markdown", ["--mathml", "--quiet"]).split("<hr />")
     found = [MATHML.search(one) for one in made]
-    return [NAMED.sub(r'\1<mspace width="0.167em"/>', SOURCE.sub("", one[0])) if one else None for one in found]
+    return [spaced(SOURCE.sub("", one[0])) if one else None for one in found]
+
+
+def spaced(mathml):
+    mathml = NAMED.sub(r'\1<mspace width="0.167em"/>', mathml)
+    return INDEXED.sub(r'\1<mspace width="0.167em"/>', mathml)
 
 
 def convert_all(app, env):
