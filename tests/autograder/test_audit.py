@@ -119,6 +119,23 @@ def test_the_cache_forgets_when_a_file_changes(monkeypatch, tmp_path):
     assert audit.cached(topic) is None
 
 
+@pytest.mark.parametrize(("again", "proven"), [(True, True), ("seed 3: diagnosed as nothing", False)])
+def test_a_failed_proof_is_made_once_more_and_only_that_one(monkeypatch, tmp_path, again, proven):
+    """Where a machine stood still, an answer came late; a fault that is really there is found again."""
+    monkeypatch.setattr(audit, "CACHE", tmp_path)
+    runs = []
+
+    def prove(todo, workers):
+        runs.append(todo)
+        results = {task: {"made": 4, "killed": 4, "survived": []} if task[1] == "mutants" else True for task in todo}
+        last = todo[-1]
+        return results | {last: "seed 3: diagnosed as nothing" if len(runs) == 1 else again}
+
+    monkeypatch.setattr(audit, "prove", prove)
+    assert audit.audit([topics()[0]])["ok"] is proven
+    assert len(runs) == 2 and runs[1] == runs[0][-1:]
+
+
 @pytest.mark.xdist_group("audit")
 def test_every_exercise_of_the_course_is_proven(tmp_path, capsys):
     target = tmp_path / "report.json"
