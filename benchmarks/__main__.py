@@ -51,19 +51,19 @@ def _lines(path: str) -> list[str]:
 
 def run(name: str, large: bool) -> dict[str, Any]:
     """What is kept of a benchmark."""
-    load, began = os.getloadavg()[0], time.perf_counter()
+    busy, began = os.getloadavg()[0], time.perf_counter()
     rows = importlib.import_module(f"benchmarks.{name}").measure(large)
     return {
         "date": date.today().isoformat(),
         "machine": machine(),
         "command": f"python -m benchmarks{' --large' * large} {name}",
-        "load": round(load, 1),  # processes that waited or ran when it began, of this run's own last benchmark too
+        "load": round(busy, 1),  # processes that waited or ran when it began, of this run's own last benchmark too
         "seconds": round(time.perf_counter() - began),
         "rows": rows,
     }
 
 
-def load() -> dict[str, Any]:
+def stored() -> dict[str, Any]:
     """What was measured before. Raises: ValueError when the file is none of ours."""
     if not RESULTS.is_file():
         return {}
@@ -94,7 +94,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if arguments.large:
         ratios.BUDGET *= MORE
     try:
-        kept = load()
+        kept = stored()
     except ValueError as error:
         print(f"python -m benchmarks: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import ratios
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ("book", "ml_course", "autograder", "solutions", "benchmarks", "_config.yml", "_toc.yml", "pyproject.toml")
+NEEDED = "book ml_course autograder solutions benchmarks tests _config.yml _toc.yml pyproject.toml".split()
 AGAIN = 5
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 
@@ -48,9 +48,9 @@ class System(Date):
     def test_file(self, root: Path = chapters.ROOT) -> Path | None:
         """The first test file that uses the code, its own module's before others."""
         own = self.code.split(".")[1]
-        files = sorted(Path(root, "tests/ml_course").glob("test_*.py"), key=lambda f: (own not in f.stem, f.name))
-        both = re.compile(rf"^(?=.*\bml_course\b.*\b{own}\b).*\b{self.last_name}\b", re.DOTALL)
-        return next((file for file in files if both.search(file.read_text())), None)
+        files = sorted(_tests(root).items(), key=lambda file: (own not in file[0].stem, file[0].name))
+        wanted = {"ml_course", own, self.last_name}
+        return next((path for path, words in files if wanted <= words), None)
 
     def graded(self) -> list:
         """Its exercises as the bank has them."""
@@ -66,9 +66,8 @@ def systems(root: Path = chapters.ROOT) -> list[System]:
 def named(name: str, root: Path = chapters.ROOT) -> System | None:
     """The system of that name, or None while its topic is not in _toc.yml; an unknown name is an error."""
     declared, years = _declared(root)
-    declared.pop(ELSEWHERE)
     known = {entry["name"]: (topic, entry) for topic, entries in declared.items() for entry in entries}
-    if name not in known:
+    if name not in known or known[name][0] == ELSEWHERE:
         raise KeyError(f"{name!r} is no system of book/systems.yml")
     topic, entry = known[name]
     return _system(topic, entry, years) if topic in chapters.topics(root) else None
@@ -92,6 +91,14 @@ def dates(root: Path = chapters.ROOT) -> list[Date]:
     return sorted(found, key=lambda date: date.year)
 
 
+@cache  # a page asks for each of its links
+def _tests(root: Path) -> dict[Path, frozenset[str]]:
+    """The names in each file of the library's tests."""
+    files = Path(root, "tests/ml_course").glob("test_*.py")
+    return {file: frozenset(re.findall(r"\w+", file.read_text())) for file in files}
+
+
+@cache
 def _declared(root: Path) -> tuple[dict[str, list[dict]], dict[str, int]]:
     book = Path(root) / "book"
     entries = Bibliography(book / "references.bib").entries

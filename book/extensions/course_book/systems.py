@@ -43,9 +43,15 @@ class Systems(SphinxDirective):
 
 
 def item(system, root):
-    """Year and name, that leads to its section; then source, code, test and exercises."""
+    """Year and name, that leads to its section; then source, code, test and exercises.
+
+    Raises: ValueError when no test of the library uses the code.
+    """
+    test = system.test_file(root)
+    if test is None:
+        raise ValueError(f"{system.name}: no file of tests/ml_course uses {system.code}: write one or mend systems.yml")
     graded = ", ".join(f"{{ref}}`{task.answer_name} <{book_label(task)}>`" for task in system.graded())
-    facts = [f"{{cite:t}}`{system.source}`", f"`{system.code}`", f"`{system.test_file(root).name}`"]
+    facts = [f"{{cite:t}}`{system.source}`", f"`{system.code}`", f"`{test.name}`"]
     facts += [f"exercise {graded}"] if graded else []
     return [f"- **{system.year}** {{ref}}`{system.name} <{system.label}>`", "", f"  {' · '.join(facts)}", ""]
 
