@@ -18,13 +18,14 @@ from typing import Any
 from benchmarks import ratios
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = "book ml_course autograder solutions benchmarks tests _config.yml _toc.yml pyproject.toml".split()
+SOURCES = ["book", "ml_course", "autograder", "solutions", "benchmarks", "tests"]
+SETTINGS = ["_config.yml", "_toc.yml", "pyproject.toml"]
 AGAIN = 5
 
 
 def copied(place: Path) -> Path:
     """The sources of the book in a new folder, without anything that a build has left."""
-    for name in NEEDED:
+    for name in [*SOURCES, *SETTINGS]:
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, place / name)
     return place
