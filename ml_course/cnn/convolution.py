@@ -99,10 +99,9 @@ def conv2d(
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
     (down, across), kernel = _pair(padding), tuple(weight.shape[2:])
     seen = windows(F.pad(x, (across, across, down, down)), kernel, stride=stride, dilation=dilation)
-    rows = rearrange(seen, "batch (g channels) i j a b -> g (batch i j) (channels a b)", g=groups)
-    columns = rearrange(weight, "(g filters) channels a b -> g (channels a b) filters", g=groups)
-    batch, i, j = len(x), *seen.shape[2:4]
-    y = rearrange(rows @ columns, "g (batch i j) filters -> batch (g filters) i j", batch=batch, i=i, j=j)
+    columns = rearrange(seen, "batch (g channels) i j a b -> batch g (channels a b) (i j)", g=groups)
+    rows = rearrange(weight, "(g filters) channels a b -> g filters (channels a b)", g=groups)
+    y = rearrange(rows @ columns, "batch g filters (i j) -> batch (g filters) i j", i=seen.shape[2])
     return y if bias is None else y + bias[:, None, None]
 
 
