@@ -56,7 +56,7 @@ class KVCache:
         r"""All keys and all values, as views. Raises: ValueError before the first `append`."""
         if self._keys is None:
             raise ValueError("the cache has no contents before the first append(keys, values)")
-        return self._keys[..., : self._length, :], self._values[..., : self._length, :]
+        return self._keys.narrow(-2, 0, self._length), self._values.narrow(-2, 0, self._length)
 
     def append(
         self, keys: Float[Tensor, "*batch kv_heads time d_head"], values: Float[Tensor, "*batch kv_heads time features"]
@@ -77,8 +77,8 @@ class KVCache:
             old = self.contents()
             self._keys, self._values = (x.new_empty(*x.shape[:-2], room, x.shape[-1]) for x in (keys, values))
             self._keys[..., : self._length, :], self._values[..., : self._length, :] = old
-        self._keys[..., self._length : stop, :] = keys.detach()
-        self._values[..., self._length : stop, :] = values.detach()
+        for stored, new in ((self._keys, keys), (self._values, values)):
+            stored.narrow(-2, self._length, stop - self._length).copy_(new.detach())
         self._length = stop
         return self.contents()
 
@@ -103,8 +103,8 @@ class KVCache:
         return picked
 
     def _check(self, name: str, new: Tensor, stored: Tensor) -> None:
-        here, there = ((*x.shape[:-2], x.shape[-1], x.dtype, x.device) for x in (new, stored))
-        if here != there:
+        fits = new.shape[:-2] == stored.shape[:-2] and new.shape[-1] == stored.shape[-1]
+        if not fits or new.dtype != stored.dtype or new.device != stored.device:
             raise ValueError(
                 f"{name} have shape {tuple(new.shape)}, {new.dtype} on {new.device}, expected "
                 f"{(*stored.shape[:-2], 'time', stored.shape[-1])}, {stored.dtype} on {stored.device}, as those before"

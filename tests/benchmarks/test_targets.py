@@ -52,6 +52,11 @@ def test_the_table_of_some_results(monkeypatch):
     assert targets.table(kept, names=set()).count("\n") == 1  # heads and their line
 
 
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"{target.what} by {target.against}")
+def test_the_stored_results_have_every_row(target):
+    assert all(line.row for line in targets.lines(stored()) if line.target == target), "run `make bench`"
+
+
 def test_every_miss_of_the_stored_results_is_explained():
     unexplained = {
         line.name for line in targets.lines(stored()) if line.missed and not line.target.missed.endswith(".")

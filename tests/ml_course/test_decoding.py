@@ -364,3 +364,14 @@ def test_memory_a_token_takes_at_published_sizes():
             decoding.pass_cost(CONFIG, **wrong)
     with pytest.raises(ValueError, match="heads = 4 is not divisible by kv_heads = 3"):
         decoding.pass_cost(CONFIG, 1, kv_heads=3)
+
+
+def test_a_model_that_has_written_with_caches_can_still_learn():
+    """Steps run in inference mode; what a model keeps of them, as a longer table of positions, must take part later."""
+    reader = decoding.grouped(Transformer())
+    source = torch.tensor([[4, 5, 6]])
+    step, tokens = decoding.cached_translation(reader, source, source > 0), torch.tensor([[2]])
+    generate(step, tokens, 40, stateful=True)
+    loss = reader(source, source > 0, source.new_full((1, 30), 3)).square().mean()
+    loss.backward()
+    assert all(weight.grad is not None for weight in reader.parameters())
