@@ -49,11 +49,31 @@ TARGETS = (
         "scaled dot product",
         at_most=1.05,
         upper_end=True,
+        missed="Ours calls that very kernel after checking the shapes. The ratios are within 2 % of 1; at 4,096 tokens, "
+        "where there is time for few rounds, it is the width of the interval that reaches beyond the bound.",
     ),
-    Target("multi-head attention", "nn.MultiheadAttention", "attention", "eight heads", at_most=1.05, upper_end=True),
+    Target(
+        "multi-head attention",
+        "nn.MultiheadAttention",
+        "attention",
+        "eight heads",
+        at_most=1.05,
+        upper_end=True,
+        missed="At 4,096 tokens nearly all of the time is torch's kernel on either side, and there is time for few "
+        "rounds: the interval is wide, the ratio itself about 1.",
+    ),
     Target("Transformer training step", "nn.Transformer", "transformer", "training step", at_most=1.05),
     Target("BERT forward, ragged lengths", "transformers", "bert", "forward pass of MiniLM, 32", at_most=0.9),
-    Target("GPT decoding with cache", "transformers' GPT-2", "decoding", "GPT decoding with cache", at_most=0.8),
+    Target(
+        "GPT decoding with cache",
+        "transformers' GPT-2",
+        "decoding",
+        "GPT decoding with cache",
+        at_most=0.8,
+        missed="Two thirds of our time (62 % by torch's profiler) are the products with the weights, which have to be "
+        "read once for every token and cost the same on either side; attention's kernel takes 7 %, GELU 6 %, the rest "
+        "are the calls of many small kernels. What is left to save is Python's share, and half of it has been saved.",
+    ),
     Target(
         "speculative decoding",
         "our cached decoding",
