@@ -1,6 +1,9 @@
 """The exercises beyond text: what each asks, accepts, refuses and diagnoses. They stand in homework order."""
 
-# patchify, unpatchify, latent_attention (seeing, latents)
+from autograder.exercises.multimodal import latents, seeing
+
+patchify, unpatchify = seeing.patchify, seeing.unpatchify
+latent_attention = latents.latent_attention
 
 # mel_filter_bank (hearing)
 
