@@ -1,10 +1,11 @@
 """The exercises beyond text: what each asks, accepts, refuses and diagnoses. They stand in homework order."""
 
-from autograder.exercises.multimodal import latents, seeing
+from autograder.exercises.multimodal import latents, making, seeing, unmasking
 
 patchify, unpatchify = seeing.patchify, seeing.unpatchify
 latent_attention = latents.latent_attention
 
 # mel_filter_bank (hearing)
 
-# adaln_zero (making), unmask (unmasking)
+adaln_zero = making.adaln_zero
+unmask = unmasking.unmask
