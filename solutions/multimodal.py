@@ -127,6 +127,47 @@ def latent_attention(latents, inputs, query, key, value, mask=None):
 check("multimodal.latent_attention", latent_attention)
 
 # %% [markdown]
+# ## mel_filter_bank
+#
+# A Fourier transform says how much of each frequency there is in a moment of sound, at equal distances in hertz. Ears
+# hear otherwise: 100 and 200 Hz are far apart for them, 5000 and 5100 Hz are not. So the frequencies are gathered into
+# bands, narrow ones below and wide ones above.
+#
+# **Write** `mel_filter_bank(frequencies, mels, lowest, highest)`: the bank $B$, a tensor of shape `(mels, bins)` with the
+# dtype of `frequencies`. Multiplied by the energies of the frequencies, it gives the energies of the bands.
+#
+# - `frequencies`: `(bins,)`, growing, in hertz; `mels`: how many bands; `lowest`, `highest`: numbers, in hertz.
+# - The corners $c_0, c_1, \dots, c_{mels+1}$ go from `lowest` to `highest` and have equal distances *in mel*:
+#   $$\text{mel} = 2595 \log_{10}\Bigl(1 + \frac{\text{hertz}}{700}\Bigr).$$
+# - Band $m = 0, 1, \dots, mels - 1$ is a triangle over the frequencies *in hertz*: 0 up to $c_m$, rising in a straight line to 1
+#   at $c_{m+1}$, falling in a straight line to 0 at $c_{m+2}$, and 0 from there on.
+#
+# **Example.** One band from 0 to 4000 Hz has its top at 1112 Hz, not at 2000.
+#
+# <details><summary>A hint</summary>
+#
+# A triangle is the lower one of two lines, where that is above 0. With the corners in the shape `(mels, 1)` and the
+# frequencies in the shape `(bins,)`, one expression makes the whole bank.
+# </details>
+
+
+# %%
+def mel_filter_bank(frequencies, mels, lowest, highest):
+    """Triangles at equal distances on the mel scale, over frequencies in hertz."""
+    ### BEGIN SOLUTION
+    ends = [2595 * math.log10(1 + hertz / 700) for hertz in (lowest, highest)]
+    corners = 700 * (10 ** (torch.linspace(*ends, mels + 2, dtype=torch.float64) / 2595) - 1)
+    left, top, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    rising = (frequencies - left) / (top - left)
+    falling = (right - frequencies) / (right - top)
+    return torch.minimum(rising, falling).clamp(min=0).to(frequencies.dtype)
+    ### END SOLUTION
+
+
+# %%
+check("multimodal.mel_filter_bank", mel_filter_bank)
+
+# %% [markdown]
 # ## adaln_zero
 #
 # A network that makes pictures must be told what to make. DiT tells it through the norms: a condition $c$, one vector

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,6 +33,7 @@ class IthacaConfig:
     d_ff: int = 128  # width inside the position-wise networks
     layers: int = 2
     context: int = 32  # rows of the table of positions
+    radius: int = 2  # how far a letter looks to either side, in all layers but the last, which looks everywhere
     reads_words: bool = True  # else letters alone
     deviation: float = 0.1  # of the first weights
 
@@ -59,8 +60,8 @@ class Ithaca(nn.Module):
     One encoder for all three: what helps to say the language helps to fill the gap. Layers are pre-norm with GELU.
     gap   number of the letter that cannot be read
     Raises: ValueError when a text is longer than the table of positions or d_model is not divisible by heads.
-    Source: assael2022restoring, which asks for place and date of Greek inscriptions, is larger, and looks sparsely
-    (zaheer2020bigbird), since an inscription may be long; here everybody sees everybody.
+    Source: assael2022restoring, which asks for place and date of Greek inscriptions, is larger, and looks sparsely as
+    zaheer2020bigbird does, near, at some global places and at random ones; here near, and in the last layer everywhere.
 
     >>> letters = torch.tensor([[5, 6, 4, 7], [8, 4, 4, 0]])
     >>> said = Ithaca(gap=4)(Gapped(letters, torch.ones_like(letters), letters > 0))
@@ -97,13 +98,25 @@ class Ithaca(nn.Module):
 
     def read(self, gapped: Gapped) -> Float[Tensor, "batch time d_model"]:
         r"""A vector for each place."""
+        x = self.embed(gapped)
+        for layer, mask in zip(self.encoder.layers, self.masks(gapped), strict=True):
+            x = layer(x, mask)
+        return self.encoder.norm(x)
+
+    def embed(self, gapped: Gapped) -> Float[Tensor, "batch time d_model"]:
+        r"""What each letter is, which word it is in, and where it stands."""
         time = gapped.letters.shape[1]
         if time > len(self.positions):
             raise ValueError(f"texts have {time} places, expected at most context = {len(self.positions)}")
         x = self.letter(gapped.letters) + self.positions[:time]
-        if self.word is not None:
-            x = x + self.word(gapped.words)
-        return self.encoder(self.norm(x), gapped.mask[:, None])
+        return self.norm(x if self.word is None else x + self.word(gapped.words))
+
+    def masks(self, gapped: Gapped) -> list[Bool[Tensor, "batch time key"]]:
+        r"""Who sees whom in each layer: real letters at most `radius` away; in the last one all real letters."""
+        place = torch.arange(gapped.letters.shape[1], device=gapped.letters.device)
+        near = (place[:, None] - place).abs() <= self.config.radius
+        everywhere = gapped.mask[:, None].expand(-1, len(place), -1)
+        return [everywhere & near] * (self.config.layers - 1) + [everywhere]
 
 
 def ithaca_loss(

@@ -49,15 +49,15 @@ class PerceiverConfig:
 
     d_input: int = 1  # numbers that each input has, without its position
     places: int = 64  # rows of the table of positions, so the longest input
-    d_place: int = 16  # width of a position, put beside the input's own numbers
+    d_memory: int = 32  # width of an input with its position
     latents: int = 8  # how many vectors read; the paper has 512
     d_latent: int = 32  # width of each; the paper has 1,024
     heads: int = 4
     d_ff: int = 64  # width inside the position-wise networks
-    looks: int = 2  # how often the latents look at the input; the paper has 8
+    looks: int = 1  # how often the latents look at the input; the paper has 8
     layers: int = 1  # of self-attention among the latents after each look; the paper has 6
     classes: int = 10
-    deviation: float = 0.1  # of the first weights
+    deviation: float = 0.3  # of the first weights
 
     TINY: ClassVar[PerceiverConfig]  # for digits, pixel by pixel
 
@@ -71,11 +71,11 @@ class Perceiver(nn.Module):
     Z ← look(Z, X), Z ← layers(Z), repeated with the same weights;  logits = head(mean of LayerNorm(Z))
 
     The quadratic part, latents × latents, has nothing to do with how long the input is. An input is a *set* of
-    vectors: each carries its own position, a learned row put beside its numbers, so their order means nothing.
+    vectors: each carries its own position, a learned row that is added to it, so their order means nothing.
     Raises: ValueError when an input is longer than the table of positions, has another width, or d_latent is not
     divisible by heads. Cost: O(looks·latents·(time + layers·latents)·d_latent), beside what grows with no length.
-    Source: jaegle2021perceiver, section 3; positions learned (as in its table 2) and weights shared from the first
-    look on, where the paper shares from the second.
+    Source: jaegle2021perceiver, section 3. Differs in that positions are learned and added, where the paper mostly puts
+    sines beside the numbers, and that all looks share their weights, where the paper's first has its own.
 
     >>> Perceiver()(torch.randn(2, 64, 1)).shape
     torch.Size([2, 10])
@@ -84,11 +84,8 @@ class Perceiver(nn.Module):
     def __init__(self, config: PerceiverConfig = PerceiverConfig.TINY):
         super().__init__()
         self.config, width = config, config.d_latent
-        wide = config.d_input + config.d_place
-        self.latents = nn.Parameter(config.deviation * torch.randn(config.latents, width))
-        self.places = nn.Parameter(torch.randn(config.places, config.d_place))
-        self.norm = LayerNorm(wide)
-        self.look = Residual(MultiHeadAttention(width, config.heads, d_memory=wide), width, pre_norm=True)
+        self.lift, self.norm = nn.Linear(config.d_input, config.d_memory), LayerNorm(config.d_memory)
+        self.look = Residual(MultiHeadAttention(width, config.heads, d_memory=config.d_memory), width, pre_norm=True)
         self.digest = Residual(FeedForward(width, config.d_ff, activation=F.gelu), width, pre_norm=True)
         self.layers = nn.ModuleList(
             EncoderLayer(
@@ -101,6 +98,9 @@ class Perceiver(nn.Module):
         )
         self.final_norm, self.head = LayerNorm(width), nn.Linear(width, config.classes)
         begin(self, 1e-5, config.deviation)
+        nn.init.normal_(self.lift.weight)
+        self.latents = nn.Parameter(torch.randn(config.latents, width))
+        self.places = nn.Parameter(torch.randn(config.places, config.d_memory))
 
     def forward(
         self,
@@ -129,7 +129,7 @@ class Perceiver(nn.Module):
                 f"expected at most {len(self.places)} of {self.config.d_input}"
             )
         where = self.places[:time].expand(batch, -1, -1) if places is None else F.embedding(places, self.places)
-        memory = self.norm(torch.cat([inputs, where], dim=-1))
+        memory = self.norm(self.lift(inputs) + where)
         mask = None if mask is None else mask[:, None]
         x = self.latents.expand(batch, -1, -1)
         for _ in range(self.config.looks):

@@ -55,11 +55,10 @@ def ask_patchify(answer, pictures, patch, turned):
 
 @patchify.alternative
 def patch_by_patch(pictures, patch):
-    batch, channels, height, width = pictures.shape
     cut = []
-    for top in range(0, height, patch):
-        for left in range(0, width, patch):
-            cut.append(pictures[:, :, top : top + patch, left : left + patch].reshape(batch, -1))
+    for top in range(0, pictures.shape[2], patch):
+        for left in range(0, pictures.shape[3], patch):
+            cut.append(pictures[:, :, top : top + patch, left : left + patch].flatten(1))
     return torch.stack(cut, dim=1)
 
 
@@ -240,7 +239,7 @@ joined_wrongly(
     "interlaced",
     "permute(0, 3, 1, 4, 2, 5)",
     "permute(0, 3, 4, 1, 5, 2)",
-    "Neighbouring pixels of a patch came to lie far apart: inside and number of a patch were joined in the wrong order.",
+    "Neighbouring pixels came to lie far apart: inside and number of a patch were joined in the wrong order.",
     "Which runs faster as one goes down the picture: the row inside a patch, or the number of the patch?",
 )
 joined_wrongly(
