@@ -133,14 +133,14 @@ check("multimodal.latent_attention", latent_attention)
 # hear otherwise: 100 and 200 Hz are far apart for them, 5000 and 5100 Hz are not. So the frequencies are gathered into
 # bands, narrow ones below and wide ones above.
 #
-# **Write** `mel_filter_bank(frequencies, mels, lowest, highest)`: the bank $B$, a tensor of shape `(mels, bins)` with the
-# dtype of `frequencies`. Multiplied by the energies of the frequencies, it gives the energies of the bands.
+# **Write** `mel_filter_bank(frequencies, mels, lowest, highest)`: the bank $B$, a tensor of shape `(mels, bins)` with
+# the dtype of `frequencies`. Multiplied by the energies of the frequencies, it gives the energies of the bands.
 #
 # - `frequencies`: `(bins,)`, growing, in hertz; `mels`: how many bands; `lowest`, `highest`: numbers, in hertz.
 # - The corners $c_0, c_1, \dots, c_{mels+1}$ go from `lowest` to `highest` and have equal distances *in mel*:
 #   $$\text{mel} = 2595 \log_{10}\Bigl(1 + \frac{\text{hertz}}{700}\Bigr).$$
-# - Band $m = 0, 1, \dots, mels - 1$ is a triangle over the frequencies *in hertz*: 0 up to $c_m$, rising in a straight line to 1
-#   at $c_{m+1}$, falling in a straight line to 0 at $c_{m+2}$, and 0 from there on.
+# - Band $m = 0, 1, \dots, mels - 1$ is a triangle over the frequencies *in hertz*: 0 up to $c_m$, rising in a straight
+#   line to 1 at $c_{m+1}$, falling in a straight line to 0 at $c_{m+2}$, and 0 from there on.
 #
 # **Example.** One band from 0 to 4000 Hz has its top at 1112 Hz, not at 2000.
 #

@@ -169,7 +169,7 @@ def record(
 
     >>> speech = record(["mi", "soka"], [Speaker()], seed=0)
     >>> speech.sounds.shape, "".join(SIGNS[i] for i in speech.signs[0, ::5])
-    (torch.Size([2, 12800]), '–––mmiii––––––––')
+    (torch.Size([2, 12800]), '–mmii–––––––––––')
     """
     if not len(words) or not len(voices):
         raise ValueError(f"{len(words)} words and {len(voices)} voices, expected at least one of each")

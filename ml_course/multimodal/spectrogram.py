@@ -121,6 +121,7 @@ def mel_filter_bank(
     highest: float | int | None = None,
     scale: str = "slaney",
     equal_area: bool = True,
+    dtype: torch.dtype | None = None,
 ) -> Float[Tensor, "mels bins"]:
     r"""Triangles that gather the bins of a Fourier transform into bands, narrow where pitch is low, wide where high.
 
@@ -132,6 +133,7 @@ def mel_filter_bank(
     bins             of the Fourier transform, 0 Hz to rate/2
     lowest, highest  first and last corner in hertz; rate/2 when None
     equal_area       times 2/(c_{m+2} − c_m): a wide band is no louder in white noise than a narrow one
+    dtype            of the result, which is computed in float64; torch's default dtype when None
     The defaults are Whisper's bank. A band that is narrower than the distance of two bins may be empty.
     Raises: ValueError when a count is too small, or not 0 ≤ lowest < highest ≤ rate/2.
     Source: davis1980comparison, figure 1, had the triangles; ours are those of slaney1998auditory.
@@ -150,7 +152,7 @@ def mel_filter_bank(
     left, top, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     f = torch.linspace(0, rate / 2, bins, dtype=torch.float64)
     bank = torch.minimum((f - left) / (top - left), (right - f) / (right - top)).clamp(min=0)
-    return (bank * 2 / (right - left) if equal_area else bank).to(torch.get_default_dtype())
+    return (bank * 2 / (right - left) if equal_area else bank).to(dtype or torch.get_default_dtype())
 
 
 def log_mel(
@@ -176,7 +178,7 @@ def log_mel(
     torch.Size([2, 100, 80])
     """
     power = stft(sound, window, hop)[..., :-1, :].abs().square()
-    bank = mel_filter_bank(mels, window // 2 + 1, rate).to(power)
+    bank = mel_filter_bank(mels, window // 2 + 1, rate, dtype=power.dtype).to(power.device)
     loudness = (power @ bank.mT).clamp(min=1e-10).log10()
     faintest = loudness.amax(dim=(-2, -1), keepdim=True) - floor
     return (torch.maximum(loudness, faintest) + 4) / 4
