@@ -21,7 +21,7 @@ class ConvolutionModule(nn.Module):
     ("pointwise convolutions") mix the features.
 
     d_model   width of a frame
-    kernel    frames that a filter sees, an odd number; 31 in the paper, of 40 ms each
+    kernel    frames that a filter sees, an odd number; 32 in the paper, of 40 ms each, and 31 in most implementations
     `mask` is True at real frames: filler is made zero before the filters slide over it. The batch norm counts it as
     frames, though, while it learns: batches should be of similar length.
     Raises: ValueError when kernel is even or not positive. Cost: O(time·d_model·(kernel + 3·d_model)).
