@@ -113,7 +113,7 @@ check("multimodal.unpatchify", unpatchify)
 def latent_attention(latents, inputs, query, key, value, mask=None):
     """What the latents hold after they have looked at the inputs."""
     ### BEGIN SOLUTION
-    scores = (latents @ query.T) @ (inputs @ key.T).transpose(1, 2) / query.shape[0] ** 0.5
+    scores = (latents @ query.T) @ (inputs @ key.T).mT / query.shape[0] ** 0.5
     if mask is not None:
         scores = scores.masked_fill(~mask[:, None], torch.finfo(scores.dtype).min)
     weights = torch.softmax(scores, dim=-1)

@@ -154,7 +154,7 @@ def unpatchify_cases(rng):
     yield case("several grey pictures", None, 3, 1, 3 * side, 3 * side, side)
     yield case("one patch is the whole picture", None, 2, 1, 4, 4, 4)
     yield case("patches of one pixel", None, 2, 1, 3, 3, 1)
-    yield case("three channels", "channels", 2, 3, 2 * side, 2 * side, side)
+    yield case("three channels", "channels", 3, 3, 2 * side, 2 * side, side)
     yield case("two channels, one patch", "channels", 1, 2, 3, 3, 3)
     yield case("wider than high", "oblong", 2, 1, 2 * side, 4 * side, side)
     yield case("higher than wide", "oblong", 2, 1, 3 * side, 2 * side, side)
