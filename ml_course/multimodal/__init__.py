@@ -8,6 +8,7 @@ from ml_course.multimodal.dit import AdaLNZero, DiT, DiTBlock, DiTConfig, modula
 from ml_course.multimodal.ithaca import Ithaca, IthacaConfig, Readings, ithaca_loss
 from ml_course.multimodal.patches import PatchEmbedding, patchify, unpatchify
 from ml_course.multimodal.perceiver import Perceiver, PerceiverConfig, latent_attention
+from ml_course.multimodal.restoring import Scores, ithaca_scores, restored_share, teach_ithaca
 from ml_course.multimodal.sound import LETTERS, SIGNS, Speaker, Speech, Spoken, made_words, record, say, speakers
 from ml_course.multimodal.spectrogram import (
     HOP,
@@ -20,7 +21,6 @@ from ml_course.multimodal.spectrogram import (
     mel_to_hertz,
     stft,
 )
-from ml_course.multimodal.restoring import Scores, ithaca_scores, restored_share, teach_ithaca
 from ml_course.multimodal.text import GAP, LANGUAGES, Gapped, Names, Reader, hide, names
 from ml_course.multimodal.unmasking import (
     MaskedPicture,
