@@ -17,7 +17,6 @@
 import math
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from autograder import check
@@ -96,8 +95,8 @@ check("multimodal.unpatchify", unpatchify)
 # **Write** `latent_attention(latents, inputs, query, key, value, mask=None)`: the new latents, of the shape of the old.
 #
 # - `latents`: `(batch, latents, d_latent)`; `inputs`: `(batch, time, d_input)`.
-# - `query`: `(d_head, d_latent)`; `key`: `(d_head, d_input)`; `value`: `(d_latent, d_input)`. The softmax of each latent
-#   is over the inputs.
+# - `query`: `(d_head, d_latent)`; `key`: `(d_head, d_input)`; `value`: `(d_latent, d_input)`. The softmax of each
+#   latent is over the inputs.
 # - `mask`: None, or `(batch, time)` of bools; True means that this input is there, False that it is filler, which
 #   nobody reads. Where all inputs of a row are filler the latents come back as they are, without NaN.
 # - Scores may be as large as 1,000 and more. torch's fused attention is not allowed; `torch.softmax` is.
