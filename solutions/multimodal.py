@@ -98,8 +98,10 @@ check("multimodal.unpatchify", unpatchify)
 # - `query`: `(d_head, d_latent)`; `key`: `(d_head, d_input)`; `value`: `(d_latent, d_input)`. The softmax of each
 #   latent is over the inputs.
 # - `mask`: None, or `(batch, time)` of bools; True means that this input is there, False that it is filler, which
-#   nobody reads. Where all inputs of a row are filler the latents come back as they are, without NaN.
-# - Scores may be as large as 1,000 and more. torch's fused attention is not allowed; `torch.softmax` is.
+#   nobody reads. Where all inputs of a row are filler the latents come back as they are, without NaN, neither in the
+#   result nor in the gradients.
+# - Scores may be very large and very low: above 1,000, or all of them below −1,000,000. torch's fused attention is not
+#   allowed; `torch.softmax` is.
 #
 # <details><summary>A hint</summary>
 #
@@ -133,7 +135,8 @@ check("multimodal.latent_attention", latent_attention)
 # bands, narrow ones below and wide ones above.
 #
 # **Write** `mel_filter_bank(frequencies, mels, lowest, highest)`: the bank $B$, a tensor of shape `(mels, bins)` with
-# the dtype of `frequencies`. Multiplied by the energies of the frequencies, it gives the energies of the bands.
+# the dtype of `frequencies`; compute in that dtype, too. Multiplied by the energies of the frequencies, it gives the
+# energies of the bands.
 #
 # - `frequencies`: `(bins,)`, growing, in hertz; `mels`: how many bands; `lowest`, `highest`: numbers, in hertz.
 # - The corners $c_0, c_1, \dots, c_{mels+1}$ go from `lowest` to `highest` and have equal distances *in mel*:
