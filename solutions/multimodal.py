@@ -98,8 +98,10 @@ check("multimodal.unpatchify", unpatchify)
 # - `query`: `(d_head, d_latent)`; `key`: `(d_head, d_input)`; `value`: `(d_latent, d_input)`. The softmax of each
 #   latent is over the inputs.
 # - `mask`: None, or `(batch, time)` of bools; True means that this input is there, False that it is filler, which
-#   nobody reads. Where all inputs of a row are filler the latents come back as they are, without NaN.
-# - Scores may be as large as 1,000 and more. torch's fused attention is not allowed; `torch.softmax` is.
+#   nobody reads. Where all inputs of a row are filler the latents come back as they are, without NaN, neither in the
+#   result nor in the gradients.
+# - Scores may be very large and very low: above 1,000, or all of them below −1,000,000. torch's fused attention is not
+#   allowed; `torch.softmax` is.
 #
 # <details><summary>A hint</summary>
 #
@@ -133,7 +135,8 @@ check("multimodal.latent_attention", latent_attention)
 # bands, narrow ones below and wide ones above.
 #
 # **Write** `mel_filter_bank(frequencies, mels, lowest, highest)`: the bank $B$, a tensor of shape `(mels, bins)` with
-# the dtype of `frequencies`. Multiplied by the energies of the frequencies, it gives the energies of the bands.
+# the dtype of `frequencies`; compute in that dtype, too. Multiplied by the energies of the frequencies, it gives the
+# energies of the bands.
 #
 # - `frequencies`: `(bins,)`, growing, in hertz; `mels`: how many bands; `lowest`, `highest`: numbers, in hertz.
 # - The corners $c_0, c_1, \dots, c_{mels+1}$ go from `lowest` to `highest` and have equal distances *in mel*:
@@ -179,7 +182,8 @@ check("multimodal.mel_filter_bank", mel_filter_bank)
 #
 # - `x`: `(batch, time, d_model)`; `condition`: `(batch, d_condition)`, shared by all tokens of its sample.
 # - `weight`: $W$, `(3 * d_model, d_condition)`; `bias`: $b$, `(3 * d_model,)`. The first third of what comes out is the
-#   shift, then come the scale and the gate.
+#   shift, then come the scale and the gate. In the formula $c$ is a column; your conditions are rows, so it is
+#   `@ weight.T`.
 # - $\text{silu}(c) = c \cdot \sigma(c)$. LN brings each token's numbers to mean 0 and variance 1 (divided by d_model,
 #   $\varepsilon = 10^{-6}$ under the root) and has no weights of its own.
 # - `sublayer`: $f$, a function of tokens `(batch, time, d_model)` that returns as many. It may mix them, as attention
@@ -214,16 +218,19 @@ check("multimodal.adaln_zero", adaln_zero)
 # A network has learned to guess hidden tokens of a picture, all at once. To make a picture, everything is hidden at
 # first. In each of a few steps the network guesses all that is hidden, and the guesses it is surest of stay.
 #
-# **Write** `unmask(predict, tokens, mask_token, steps)`: the tokens without masks, a new tensor of the same shape.
+# **Write** `unmask(predict, tokens, mask_token, steps)`: the tokens without masks, a new tensor of the same shape
+# (also when there is nothing to fill in).
 #
 # - `tokens`: `(time,)`, whole numbers. Where one equals `mask_token`, it is hidden; all others are known and stay as
 #   they are. Let $n$ be how many are hidden at the beginning; it may be 0.
-# - `predict(tokens)` returns logits, `(time, vocab)`. The mask itself is not among the tokens to choose from.
+# - `predict(tokens)` returns logits, `(time, vocab)`. The vocabulary has no mask: `mask_token` may be larger than the
+#   number of any column, so there is nothing to forbid.
 # - `steps` is $S$. In step $s = 1, 2, \dots, S$ ask `predict` once, with the tokens as they are now. At each hidden
 #   place take the likeliest token; its **probability** is the confidence. The most confident ones stay from now on, so
 #   many of them that
 #   $$\min\bigl(\lfloor n \cos(\tfrac{\pi}{2} \cdot \tfrac{s}{S}) \rfloor,\; n - s\bigr)$$
-#   are still hidden after the step.
+#   are still hidden after the step (never fewer than 0). Take `math.cos`: in float32 the cosine of 60° is less than
+#   1/2, and the floor one too few.
 # - When nothing is hidden any more, stop: `predict` is not asked again.
 #
 # **Example.** With 16 hidden tokens and 4 steps, 14, 11, 6 and 0 are still hidden after the steps.

@@ -73,6 +73,14 @@ def all_at_once(frequencies, mels, lowest, highest):
 
 
 @mel_filter_bank.alternative
+def in_the_dtype_of_the_frequencies(frequencies, mels, lowest, highest):
+    ends = 2595 * torch.log10(1 + torch.tensor([lowest, highest], dtype=frequencies.dtype) / 700)
+    corners = 700 * (10 ** (torch.linspace(ends[0], ends[1], mels + 2, dtype=frequencies.dtype) / 2595) - 1)
+    rising = (frequencies - corners[:-1, None]) / corners.diff()[:, None]
+    return torch.minimum(rising[:-1], 1 - rising[1:]).clamp(min=0)
+
+
+@mel_filter_bank.alternative
 def number_by_number(frequencies, mels, lowest, highest):
     def mel(f):
         return math.log1p(f / 700)  # the factor of the scale cancels
@@ -183,6 +191,41 @@ wrong(
     "Two of the arguments are not used.",
 )
 wrong(
+    "lowest ignored",
+    "for f in (lowest, highest))",
+    "for f in (0.0, highest))",
+    "The corners begin at 0 Hz, whatever `lowest` says.",
+    "One of the arguments is not used.",
+)
+wrong(
+    "highest ignored",
+    "for f in (lowest, highest))",
+    "for f in (lowest, float(frequencies[-1])))",
+    "The corners go up to the last frequency, whatever `highest` says.",
+    "One of the arguments is not used.",
+)
+wrong(
+    "1 + forgotten on the way there",
+    "math.log10(1 + f / 700)",
+    "math.log10(f / 700)",
+    "To mel, the 1 is not added before the logarithm is taken, and 0 Hz has none.",
+    "0 Hz should be 0 mel. What is the logarithm of 0?",
+)
+wrong(
+    "one corner too few",
+    "steps = torch.arange(mels + 2, dtype=torch.float64) / (mels + 1)",
+    "steps = torch.arange(mels + 1, dtype=torch.float64) / mels",
+    "There is one corner too few, so there is one band too few.",
+    "A band needs three corners, and each further band one more. How many are needed for `mels` bands?",
+)
+wrong(
+    "always float32",
+    "torch.minimum(rising, falling).clamp(min=0)",
+    "torch.minimum(rising, falling).clamp(min=0).float()",
+    "The result is float32 whatever the frequencies are.",
+    "Convert the result to the dtype of the frequencies.",
+)
+wrong(
     "always float64",
     "corners = corners.to(frequencies.dtype)",
     "corners = corners.double()",
@@ -221,3 +264,23 @@ def top_in_the_middle(frequencies, mels, lowest, highest):
     left, right = corners[:-2, None], corners[2:, None]
     top = (left + right) / 2
     return torch.minimum((frequencies - left) / (top - left), (right - frequencies) / (right - top)).clamp(min=0)
+
+
+@mel_filter_bank.mistake(hint="0 Hz should be 0 mel, and 0 mel 0 Hz. What do your two formulas make of 0?")
+def no_1_in_either_formula(frequencies, mels, lowest, highest):
+    """The 1 is missing on the way to mel and on the way back: the scale is a plain logarithm, which 0 Hz has not."""
+    first, last = (2595 * math.log10(f / 700) for f in (lowest, highest))
+    steps = torch.arange(mels + 2, dtype=torch.float64) / (mels + 1)
+    corners = (700 * 10 ** ((first + (last - first) * steps) / 2595)).to(frequencies.dtype)
+    left, top, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    return torch.minimum((frequencies - left) / (top - left), (right - frequencies) / (right - top)).clamp(min=0)
+
+
+@mel_filter_bank.mistake(hint="Say `dtype=frequencies.dtype` where you make the corners.")
+def corners_in_float32(frequencies, mels, lowest, highest):
+    """The corners are float32, as torch makes them unless it is told otherwise: too coarse for float64 frequencies."""
+    first, last = (2595 * math.log10(1 + f / 700) for f in (lowest, highest))
+    corners = 700 * (10 ** (torch.linspace(first, last, mels + 2) / 2595) - 1)
+    left, top, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    rising, falling = (frequencies - left) / (top - left), (right - frequencies) / (right - top)
+    return torch.minimum(rising, falling).clamp(min=0).to(frequencies.dtype)

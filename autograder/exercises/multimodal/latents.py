@@ -21,6 +21,14 @@ latent_attention = Exercise(
 )
 
 
+def move_scores(case, where, by):
+    """Adds `by` / √d_head or more, for each latent as much, to the scores of those inputs where `where` is 1."""
+    latents, inputs, query, key = (case.inputs[name] for name in ("latents", "inputs", "query", "key"))
+    inputs[..., 0], latents[..., 0] = where, 1 + np.abs(latents[..., 0])
+    key[0], query[0] = 0, 0
+    key[0, 0], query[0, 0] = 1, by
+
+
 @latent_attention.cases
 def latent_attention_cases(rng):
     def case(label, facet=None, batch=2, latents=3, time=7, d_latent=4, d_input=5, d_head=6, real=None, dtype=None):
@@ -49,6 +57,12 @@ def latent_attention_cases(rng):
     yield case("some inputs are filler", "masking", batch=3, real=[7, 4, 2], d_head=d_head)
     yield case("as many inputs as latents", "masking", latents=4, time=4, real=[3, 2], d_head=d_head)
     yield case("a text of filler alone", "masking", real=[5, 0], d_head=d_head)
+    low = case("all scores below −1,000,000", "masking", real=[4, 5], d_head=d_head)
+    move_scores(low, 1, -1e7)
+    yield low
+    loud_filler = case("scores of filler above 1,000", "masking", real=[4, 5], d_head=d_head)
+    move_scores(loud_filler, ~loud_filler.inputs["mask"], 1e4)
+    yield loud_filler
     yield case("float32", DTYPE, dtype=np.float32, d_head=d_head)
     yield case("float32 and filler", DTYPE, dtype=np.float32, real=[3, 6], d_head=d_head)
 
@@ -114,6 +128,20 @@ wrong(
     "How many products are summed to one score?",
 )
 wrong(
+    "scaled by the inputs' width",
+    "math.sqrt(len(key))",
+    "math.sqrt(inputs.shape[-1])",
+    "The scores are divided by the root of the inputs' width; it is that of the queries and keys, d_head.",
+    "How many products are summed to one score?",
+)
+wrong(
+    "no root",
+    "math.sqrt(len(key))",
+    "len(key)",
+    "The scores are divided by d_head itself; it should be its square root.",
+    "The variance of a sum of d_head products grows with d_head. How does the deviation grow?",
+)
+wrong(
     "latents not kept",
     "return latents + weights",
     "return weights",
@@ -140,6 +168,45 @@ wrong(
     "mask[:, None, :], -1e9)",
     "The real inputs are hidden, and the filler is read: True means that an input is there.",
     "masked_fill fills where it is True. Where should −∞ go?",
+)
+wrong(
+    "mask ignored",
+    "scores = scores.masked_fill(~mask[:, None, :], -1e9)\n    weights = torch.softmax(scores, dim=-1)\n"
+    "    if mask is not None:\n        weights = weights * mask[:, None, :]",
+    "pass\n    weights = torch.softmax(scores, dim=-1)",
+    "Filler is read like everything else: the mask is not used.",
+    "Which weight should a filler have, and what must its score be before the softmax?",
+)
+wrong(
+    "scores of filler are 0",
+    "~mask[:, None, :], -1e9)",
+    "~mask[:, None, :], 0)",
+    "The scores of filler are set to 0. exp(0) is 1, so filler still takes its share of the softmax.",
+    "Which score becomes a weight of 0?",
+)
+wrong(
+    "filler taken out too late",
+    "scores = scores.masked_fill(~mask[:, None, :], -1e9)\n    weights = torch.softmax(scores, dim=-1)\n"
+    "    if mask is not None:\n        weights = weights * mask[:, None, :]",
+    "pass\n    weights = torch.softmax(scores, dim=-1)\n    if mask is not None:\n"
+    "        weights = weights * mask[:, None, :]\n"
+    "        weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-9)",
+    "Filler takes part in the softmax, and the rest is divided by its sum: where filler scores high, no rest is left.",
+    "The softmax takes the largest score away first. Should a filler be the one that it looks at?",
+)
+wrong(
+    "fill not low enough",
+    "-1e9)",
+    "-1e4)",
+    "Filler gets a low score, but true scores can be lower still: then filler takes all the weight from them.",
+    "Is there a number below all others? `torch.finfo(scores.dtype).min` is one.",
+)
+wrong(
+    "NaN where all is filler",
+    "-1e9)",
+    "-torch.inf)",
+    "Where all inputs are filler the softmax divides 0 by 0. NaN · 0 is NaN, so it stays.",
+    "Fill with a finite number that is very low, or replace the weights of such a row by 0.",
 )
 wrong(
     "a text of filler is read",
@@ -179,4 +246,26 @@ def exponentials_overflow(latents, inputs, query, key, value, mask=None):
     if mask is not None:
         powers = powers * mask[:, None, :]
     weights = powers / powers.sum(-1, keepdim=True).clamp(min=1e-9)
+    return latents + weights @ (inputs @ value.T)
+
+
+@latent_attention.mistake(hint="Put the 0 into the weights, before they are multiplied by the values.")
+def nan_in_the_gradients(latents, inputs, query, key, value, mask=None):
+    """Where all inputs are filler the weights are NaN. Mended after the product, the result is right, but on the way
+    back 0 · NaN is NaN: no gradient survives."""
+    scores = (latents @ query.T) @ (inputs @ key.T).transpose(1, 2) / math.sqrt(len(key))
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None, :], -torch.inf)
+    return latents + torch.nan_to_num(torch.softmax(scores, dim=-1) @ (inputs @ value.T))
+
+
+@latent_attention.mistake(hint="The scores are (batch, latents, time). Where does the mask need an axis of length 1?")
+def mask_without_an_axis(latents, inputs, query, key, value, mask=None):
+    """The mask has no axis for the latents: either it does not fit, or it hides by latent what it should by text."""
+    scores = (latents @ query.T) @ (inputs @ key.T).transpose(1, 2) / math.sqrt(len(key))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -1e9)
+    weights = torch.softmax(scores, dim=-1)
+    if mask is not None:
+        weights = weights * mask
     return latents + weights @ (inputs @ value.T)

@@ -32,7 +32,7 @@ def adaln_cases(rng):
             condition=(batch, d_condition),
             weight=(3 * d_model, d_condition),
             bias=(3 * d_model,),
-            mixing=(d_model, d_model),
+            sublayer_weight=(d_model, d_model),
         )
         made = {name: rng.normal(size=shape) for name, shape in shapes.items()}
         made["x"] = size * made["x"] + rng.normal(size=d_model)[:, None].mean() * size
@@ -55,10 +55,10 @@ def adaln_cases(rng):
 
 
 @adaln_zero.probe
-def ask_adaln(answer, x, condition, weight, bias, mixing):
+def ask_adaln(answer, x, condition, weight, bias, sublayer_weight):
     import torch
 
-    mixing = torch.from_numpy(mixing)
+    mixing = torch.from_numpy(sublayer_weight)
 
     def sublayer(h):  # tokens and features are mixed, as attention and a network would
         return torch.tanh(h @ mixing / 2 + h.mean(dim=-2, keepdim=True).detach() / 3) + h[..., :1] / 4
@@ -133,7 +133,7 @@ wrong(
     "return x + gate",
     "return gate",
     "Only the branch is returned; it is added to x.",
-    "At the start the branch is the identity, not zero.",
+    "At the start the branch gives 0. What must come out then?",
 )
 wrong(
     "the branch is added to the norm",
@@ -149,12 +149,27 @@ wrong(
     "The condition goes into the matrix as it is; silu(c) does.",
     "Read the formula from the inside: what happens to c first?",
 )
+for another in ("torch.relu", "torch.sigmoid", "torch.tanh", "F.gelu"):
+    wrong(
+        f"{another} for silu",
+        "F.silu(condition)",
+        f"{another}(condition)",
+        f"The condition goes through {another}; it is silu(c) = c·σ(c).",
+        "F.silu, or c times its sigmoid.",
+    )
 wrong(
-    "another activation",
-    "F.silu(condition)",
-    "torch.relu(condition)",
-    "The condition goes through ReLU; it is silu(c) = c·σ(c).",
-    "torch.F.silu, or c times its sigmoid.",
+    "activation after the matrix",
+    "F.silu(condition) @ weight.T + bias",
+    "F.silu(condition @ weight.T + bias)",
+    "silu is applied to what W makes of the condition; it is applied to the condition itself.",
+    "Read the formula from the inside: what happens to c first?",
+)
+wrong(
+    "the matrix on the left",
+    "F.silu(condition) @ weight.T + bias",
+    "weight @ F.silu(condition) + bias",
+    "W stands on the left of silu(c) as in the formula, where c is a column. Here each condition is a row.",
+    "silu(condition) @ weight.T, or F.linear.",
 )
 wrong(
     "bias forgotten",
@@ -163,25 +178,19 @@ wrong(
     "The bias of the steering is left out.",
     "W·silu(c) + b.",
 )
-wrong(
-    "scale before shift",
-    "shift, scale, gate = steering",
-    "scale, shift, gate = steering",
-    "The first third is taken for the scale and the second for the shift.",
-    "In which order do the three stand?",
-)
-wrong(
-    "gate first",
-    "shift, scale, gate = steering",
-    "gate, shift, scale = steering",
-    "The first third is taken for the gate; it is the last.",
-    "In which order do the three stand?",
-)
+for order in ("scale, shift, gate", "gate, shift, scale", "shift, gate, scale", "gate, scale, shift"):
+    wrong(
+        f"the thirds as {order}",
+        "shift, scale, gate = steering",
+        f"{order} = steering",
+        f"The thirds are taken for {order}; they are shift, scale, gate.",
+        "In which order do the three stand in the formula?",
+    )
 wrong(
     "one steering for each token",
     "steering[:, None, :]",
     "steering[None]",
-    "The steering's samples stand where the tokens are: each token gets another sample's.",
+    "The steering's samples stand where the tokens are: that fails or, when batch = time, tokens get another sample's.",
     "shift, scale and gate must be of shape (batch, 1, d_model) to meet (batch, time, d_model).",
 )
 wrong(
@@ -220,11 +229,39 @@ wrong(
     "LN(x) comes first.",
 )
 wrong(
-    "norm over all tokens",
+    "mean over all tokens",
     "x.mean(-1, keepdim=True)",
     "x.mean((-2, -1), keepdim=True)",
     "The mean is taken over all tokens of a sample; each token has its own.",
     "Over which axis does a LayerNorm average?",
+)
+wrong(
+    "norm over all tokens",
+    "(x - mean) / torch.sqrt(variance + 1e-6)",
+    "F.layer_norm(x, x.shape[1:], eps=1e-6)",
+    "Mean and variance are taken over all tokens of a sample; each token has its own.",
+    "Over which axis does a LayerNorm average?",
+)
+wrong(
+    "shift before scale",
+    "norm * (1 + scale) + shift",
+    "(norm + shift) * (1 + scale)",
+    "The shift is added first and stretched with the rest; it is added last.",
+    "LN(x) ⊙ (1 + scale) comes first, then + shift.",
+)
+wrong(
+    "the branch is added to the plain norm",
+    "return x + gate",
+    "return norm + gate",
+    "The branch is added to LN(x); it is added to x itself.",
+    "What goes around the branch is x as it came.",
+)
+wrong(
+    "sigmoid gate",
+    "gate * sublayer(h)",
+    "torch.sigmoid(gate) * sublayer(h)",
+    "The gate goes through a sigmoid, so at the start it is half open. It is used as it is.",
+    "What should come out while all weights and biases are zero?",
 )
 wrong(
     "gate inside",

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autograder.exercise import DTYPE, Case, Exercise
+from autograder.exercise import DTYPE, SIDE_EFFECTS, Case, Exercise
 from ml_course import multimodal
 
 
@@ -18,7 +18,7 @@ def pixels(rng, batch, channels, height, width, dtype=np.float64):
 patchify = Exercise(
     "multimodal.patchify",
     reference=multimodal.patchify,
-    facets={"values": 2, "channels": 1, "oblong": 1, DTYPE: 0.5},
+    facets={"values": 2, "channels": 1, "oblong": 1, DTYPE: 0.5, SIDE_EFFECTS: 0.5},
     difficulty=2,
     minutes=15,
 )
@@ -26,9 +26,9 @@ patchify = Exercise(
 
 @patchify.cases
 def patchify_cases(rng):
-    def case(label, facet, batch, channels, height, width, patch, dtype=np.float64, turned=False):
+    def case(label, facet, batch, channels, height, width, patch, dtype=np.float64, by_column=False):
         pictures = pixels(rng, batch, channels, height, width, dtype)
-        return Case(label, facet, pictures=pictures, patch=patch, turned=turned)
+        return Case(label, facet, pictures=pictures, patch=patch, by_column=by_column)
 
     side = int(rng.integers(2, 4))
     yield case("one grey picture", None, 1, 1, 2 * side, 2 * side, side)
@@ -39,16 +39,16 @@ def patchify_cases(rng):
     yield case("two channels, one patch", "channels", 1, 2, 3, 3, 3)
     yield case("wider than high", "oblong", 2, 1, 2 * side, 4 * side, side)
     yield case("higher than wide", "oblong", 2, 1, 3 * side, 2 * side, side)
-    yield case("turned on its side in memory", "oblong", 2, 3, 2 * side, 3 * side, side, turned=True)
+    yield case("columns side by side in memory", "oblong", 2, 3, 2 * side, 3 * side, side, by_column=True)
     yield case("float32", DTYPE, 2, 2, 4, 6, 2, np.float32)
 
 
 @patchify.probe
-def ask_patchify(answer, pictures, patch, turned):
+def ask_patchify(answer, pictures, patch, by_column):
     import torch
 
     given = torch.from_numpy(pictures)
-    if turned:  # the same numbers, stored column by column
+    if by_column:  # the same numbers, stored column by column
         given = given.mT.contiguous().mT
     return {"patches": answer(given, patch)}
 
@@ -74,8 +74,8 @@ def by_unfold(pictures, patch):
     return torch.nn.functional.unfold(pictures, kernel_size=patch, stride=patch).transpose(1, 2)
 
 
-def cut_wrongly(label, old, new, cause, hint):
-    patchify.slip(label, axes_split_and_moved, old, new, cause=cause, hint=hint)
+def cut_wrongly(label, old, new, cause, hint, right=axes_split_and_moved):
+    patchify.slip(label, right, old, new, cause=cause, hint=hint)
 
 
 cut_wrongly(
@@ -128,6 +128,36 @@ cut_wrongly(
     "The result is float32 whatever came in.",
     "Nothing is computed here, so nothing needs to be converted.",
 )
+cut_wrongly(
+    "channels before the grid",
+    "permute(0, 2, 4, 1, 3, 5)",
+    "permute(0, 1, 2, 4, 3, 5)",
+    "The channel runs slower than the place: the first rows hold all patches of the first channel.",
+    "A patch holds all channels of its place, so which must come first: the places or the channels?",
+)
+cut_wrongly(
+    "height and width exchanged",
+    "batch, channels, height, width = pictures.shape",
+    "batch, channels, width, height = pictures.shape",
+    "The width was taken for the height: right for square pictures only.",
+    "In which order does the shape of `pictures` name its axes?",
+)
+cut_wrongly(
+    "features before the patches",
+    ".transpose(1, 2)",
+    "",
+    "The last two axes are exchanged: unfold gives each patch as a column, asked is a row.",
+    "The shape should be (batch, patches, channels · patch²).",
+    by_unfold,
+)
+cut_wrongly(
+    "patches before the batch",
+    "dim=1",
+    "dim=0",
+    "The first axis counts the patches; it should count the pictures.",
+    "Along which axis should the patches be stacked, so that the batch stays first?",
+    patch_by_patch,
+)
 
 
 # unpatchify
@@ -136,7 +166,7 @@ cut_wrongly(
 unpatchify = Exercise(
     "multimodal.unpatchify",
     reference=multimodal.unpatchify,
-    facets={"values": 2, "channels": 1, "oblong": 1, DTYPE: 0.5},
+    facets={"values": 2, "channels": 1, "oblong": 1, DTYPE: 0.5, SIDE_EFFECTS: 0.5},
     difficulty=2,
     minutes=15,
 )
@@ -144,10 +174,10 @@ unpatchify = Exercise(
 
 @unpatchify.cases
 def unpatchify_cases(rng):
-    def case(label, facet, batch, channels, height, width, patch, dtype=np.float64, turned=False):
+    def case(label, facet, batch, channels, height, width, patch, dtype=np.float64, by_column=False):
         count, features = height * width // patch**2, channels * patch**2
         patches = rng.normal(size=(batch, count, features)).astype(dtype)
-        return Case(label, facet, patches=patches, height=height, width=width, patch=patch, turned=turned)
+        return Case(label, facet, patches=patches, height=height, width=width, patch=patch, by_column=by_column)
 
     side = int(rng.integers(2, 4))
     yield case("one grey picture", None, 1, 1, 2 * side, 2 * side, side)
@@ -158,16 +188,16 @@ def unpatchify_cases(rng):
     yield case("two channels, one patch", "channels", 1, 2, 3, 3, 3)
     yield case("wider than high", "oblong", 2, 1, 2 * side, 4 * side, side)
     yield case("higher than wide", "oblong", 2, 1, 3 * side, 2 * side, side)
-    yield case("stored the other way round", "oblong", 2, 3, 2 * side, 3 * side, side, turned=True)
+    yield case("stored the other way round", "oblong", 2, 3, 2 * side, 3 * side, side, by_column=True)
     yield case("float32", DTYPE, 2, 2, 4, 6, 2, np.float32)
 
 
 @unpatchify.probe
-def ask_unpatchify(answer, patches, height, width, patch, turned):
+def ask_unpatchify(answer, patches, height, width, patch, by_column):
     import torch
 
     given = torch.from_numpy(patches)
-    if turned:
+    if by_column:
         given = given.mT.contiguous().mT
     return {"pictures": answer(given, height, width, patch)}
 
@@ -196,8 +226,8 @@ def by_fold(patches, height, width, patch):
     return torch.nn.functional.fold(patches.transpose(1, 2), (height, width), kernel_size=patch, stride=patch)
 
 
-def joined_wrongly(label, old, new, cause, hint):
-    unpatchify.slip(label, axes_split_and_moved_back, old, new, cause=cause, hint=hint)
+def joined_wrongly(label, old, new, cause, hint, right=axes_split_and_moved_back):
+    unpatchify.slip(label, right, old, new, cause=cause, hint=hint)
 
 
 joined_wrongly(
@@ -232,7 +262,7 @@ joined_wrongly(
     "only reshaped",
     "permute(0, 3, 1, 4, 2, 5).",
     "",
-    "The numbers were only counted off: the second patch came to lie below the first row of the first one.",
+    "The numbers were only counted off: those of one patch became parts of rows, no square.",
     "A reshape never moves a number. Which axes must stand side by side, before two of them can become the height?",
 )
 joined_wrongly(
@@ -248,4 +278,26 @@ joined_wrongly(
     "cut = patches.float().reshape",
     "The result is float32 whatever came in.",
     "Nothing is computed here, so nothing needs to be converted.",
+)
+joined_wrongly(
+    "patches one below the other",
+    "permute(0, 3, 1, 4, 2, 5)",
+    "permute(0, 3, 1, 2, 4, 5)",
+    "The channels were put in front, but inside each channel the patches were counted off one after the other.",
+    "A row of the picture goes through several patches. Which axes must stand side by side to become the width?",
+)
+joined_wrongly(
+    "height and width exchanged",
+    "-1, height, width)",
+    "-1, width, height)",
+    "The last two axes are exchanged: right for square pictures only.",
+    "In which order should the shape of a picture name its height and its width?",
+)
+joined_wrongly(
+    "counted by rows",
+    "columns = width // patch",
+    "columns = height // patch",
+    "The patches are counted with as many to a row as there are rows: right for square pictures only.",
+    "After how many patches does the next row begin: is that a matter of the height or of the width?",
+    patch_after_patch,
 )

@@ -10,9 +10,8 @@ from ml_course import multimodal
 
 def unmask_of_the_library(predict, tokens, mask_token, steps):
     """The reference under the homework's signature: one row, and always the likeliest."""
-    return multimodal.unmask(lambda rows: predict(rows[0])[None], tokens[None], mask_token, steps=steps, temperature=0)[
-        0
-    ]
+    rows = tokens.clone()[None]  # the library returns what it was given where nothing is hidden
+    return multimodal.unmask(lambda now: predict(now[0])[None], rows, mask_token, steps=steps, temperature=0)[0]
 
 
 unmask = Exercise(
@@ -46,13 +45,12 @@ def unmask_cases(rng):
         tokens = rng.integers(vocab, size=time)
         hidden = [i for i in range(time) if i not in place]
         tokens[hidden] = mask_token
-        base = 0.7 * rng.normal(size=(time, vocab)) + 2 * rng.normal(size=(time, 1))  # some rows lie higher
-        pull = 1.2 * rng.normal(size=(time, time, vocab, vocab))  # each token has a say in all others
-        return Case(
-            label, facet, tokens=tokens, mask_token=mask_token, steps=steps, base=base, pull=pull, watched=facet
-        )
+        own = 0.7 * rng.normal(size=(time, vocab)) + 2 * rng.normal(size=(time, 1))  # some rows lie higher
+        influence = 1.2 * rng.normal(size=(time, time, vocab, vocab))  # each token has a say in all others
+        given = dict(tokens=tokens, mask_token=mask_token, steps=steps)
+        return Case(label, facet, **given, own_logits=own, influence=influence, calls_compared=facet == "each step")
 
-    def sizes(low, high, steps, odd=False):
+    def sizes(low, high, steps):
         fitting = [count for count in range(low, high) if clear(count, steps)]
         return dict(count=int(rng.choice(fitting)), steps=steps)
 
@@ -63,6 +61,7 @@ def unmask_cases(rng):
     yield case("two steps", "each step", **sizes(9, 13, 2))
     yield case("four steps", "each step", **sizes(11, 15, 4))
     yield case("as many steps as tokens", "each step", **sizes(11, 12, 11))
+    yield case("half of them left", "each step", count=2 * int(rng.integers(4, 8)), steps=3)  # n · cos(π/3), exactly
     yield case("more steps than tokens", "each step", count=4, steps=7)
     yield case("some are known", "known tokens", **sizes(9, 13, 4), known=int(rng.integers(4, 7)))
     yield case("one mask among known ones", "known tokens", count=1, steps=3, known=6)
@@ -71,22 +70,25 @@ def unmask_cases(rng):
 
 
 @unmask.probe
-def ask_unmask(answer, tokens, mask_token, steps, base, pull, watched):
+def ask_unmask(answer, tokens, mask_token, steps, own_logits, influence, calls_compared):
     import torch
 
     row, asked = torch.from_numpy(tokens), []
-    base, pull = torch.from_numpy(base), torch.from_numpy(pull)
+    own_logits, influence = torch.from_numpy(own_logits), torch.from_numpy(influence)
     places = torch.arange(len(row))
 
     def predict(now):
         now = torch.as_tensor(now)
         asked.append(now.detach().clone())
         known = places[now != mask_token]
-        return base + pull[:, known, now[known]].sum(1)
+        return own_logits + influence[:, known, now[known]].sum(1)
 
     with torch.no_grad():
         filled = answer(predict, row, mask_token, steps)
-    if watched == "each step":
+    if isinstance(filled, torch.Tensor) and filled.data_ptr() == row.data_ptr():
+        filled = filled.clone()
+        tokens += 1  # who writes into the result changes the argument
+    if calls_compared:
         return {"how often predict was asked": len(asked), "what it was asked": asked, "result": filled}
     return {"result": filled}
 
@@ -196,12 +198,34 @@ wrong(
     "The angle goes to π; at π/2 the cosine is 0 already, and below it is negative.",
     "π/2 · s/S.",
 )
+for label, rounding in (("rounded up", "math.ceil"), ("rounded to the nearest", "round")):
+    wrong(
+        label,
+        "math.floor(",
+        f"{rounding}(",
+        f"The number of masks is {label}; it is rounded down.",
+        "⌊…⌋ cuts off what stands behind the point.",
+    )
 wrong(
-    "rounded up",
-    "math.floor(",
-    "math.ceil(",
-    "The number of masks is rounded up; it is rounded down.",
-    "⌊…⌋ cuts off what stands behind the point.",
+    "cosine in float32",
+    "math.cos(math.pi / 2 * step / steps)",
+    "float(torch.cos(torch.tensor(math.pi / 2 * step / steps)))",
+    "The cosine is computed in float32: cos(π/3) comes out just below 1/2, and half of the masks are rounded down.",
+    "torch.tensor of a Python number is float32. Use math.cos.",
+)
+wrong(
+    "all tokens counted",
+    "count = int((tokens == mask_token).sum())",
+    "count = len(tokens)",
+    "n is the number of all tokens; it is how many are hidden at the beginning.",
+    "What is n when some tokens are known?",
+)
+wrong(
+    "as many settled as should be left",
+    "surest[: len(hidden) - left]",
+    "surest[:left]",
+    "The formula's number of tokens is settled; it is the number of those that are still hidden after the step.",
+    "In the last step it is 0. What must happen to all that is hidden then?",
 )
 wrong(
     "counted anew in each step",
@@ -217,13 +241,14 @@ wrong(
     "With many steps some of them settle nothing, and predict is asked the same twice.",
     "min(…, n − s): after s steps at least s masks are gone.",
 )
-wrong(
-    "one step too few",
-    "range(1, steps + 1)",
-    "range(1, steps)",
-    "The last step is missing, so masks are left.",
-    "s runs from 1 to S, both included.",
-)
+for label, steps in (("one step too few", "range(1, steps)"), ("steps counted from 0", "range(steps)")):
+    wrong(
+        label,
+        "range(1, steps + 1)",
+        steps,
+        f"The last step is missing, so masks are left: {label}.",
+        "s runs from 1 to S, both included.",
+    )
 wrong(
     "asked when nothing is left",
     "        if len(hidden) == 0:\n            break\n",
@@ -239,6 +264,20 @@ wrong(
     "Begin with a copy.",
 )
 wrong(
+    "the same tensor returned",
+    "tokens = tokens.clone()",
+    "tokens = tokens.clone() if (tokens == mask_token).any() else tokens",
+    "Where nothing is hidden the given tensor itself is returned; who writes into the result would change it.",
+    "The result is always a new tensor, also when there is nothing to do.",
+)
+wrong(
+    "place among the hidden for place in the row",
+    "hidden[confidence[hidden].argsort(descending=True)]",
+    "confidence[hidden].argsort(descending=True)",
+    "argsort numbers the places within the list of hidden ones; these numbers are used as places in the whole row.",
+    "The third hidden place is seldom the third of all: look it up in the list of hidden places.",
+)
+wrong(
     "all places compete",
     "surest = hidden[confidence[hidden].argsort(descending=True)]",
     "surest = confidence.argsort(descending=True)",
@@ -251,6 +290,18 @@ wrong(
 def asked_only_once(predict, tokens, mask_token, steps):
     """All masks are filled in by the network's first answer, be it at once or little by little."""
     return torch.where(tokens == mask_token, predict(tokens).argmax(-1), tokens)
+
+
+@unmask.mistake(hint="Ask with the tokens as they are now, those settled so far among them.")
+def always_asked_with_the_first_tokens(predict, tokens, mask_token, steps):
+    """predict is asked in each step, but always with the tokens of the beginning, and so says the same each time."""
+    row, left, step = tokens.clone(), int((tokens == mask_token).sum()), 0
+    count = left
+    while left > 0:
+        step += 1
+        left = min(math.floor(count * math.cos(math.pi / 2 * step / steps)), count - step)
+        row = torch.where(tokens == mask_token, predict(tokens).argmax(-1), tokens)
+    return row
 
 
 @unmask.mistake(hint="A token that was settled in an earlier step is known from then on.")
