@@ -1,5 +1,7 @@
 """The section “Common mistakes” of a chapter as Markdown: one text for the book and for the chapter's notebook."""
 
+import re
+
 from autograder.exercise import Exercise, Mistake, load
 
 
@@ -23,4 +25,9 @@ def book_label(exercise: Exercise) -> str:
 def _mistake(mistake: Mistake) -> str:
     name = mistake.label[:1].upper() + mistake.label[1:]
     cause, hint = (" ".join(text.split()) for text in (mistake.cause, mistake.hint))
-    return f"- **{name}.** {cause} *Hint:* {hint}"
+    return f"- **{name}.** {_no_tags(cause)} *Hint:* {_no_tags(hint)}"
+
+
+def _no_tags(text: str) -> str:
+    """The text with every `<` that is not in code as an entity: Markdown would take <X> for an element of HTML."""
+    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", text)

@@ -10,7 +10,7 @@ import pytest
 
 from autograder.exercise import load
 from autograder.install import install_cell
-from autograder.mistakes_page import book_label
+from autograder.mistakes_page import book_label, mistakes_markdown
 from ml_course.scripts import chapters, execution, markdown
 from ml_course.scripts.bibliography import Bibliography
 
@@ -102,6 +102,15 @@ def test_every_figure_says_what_is_seen_and_what_to_see(topic):
         if figure:
             assert len(figure.get("image", {}).get("alt", "")) > 20, f"no alt text: {cell.source[:60]}"
             assert figure.get("figure", {}).get("caption"), f"no caption: {cell.source[:60]}"
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_mistake_s_words_are_no_html(topic):
+    """“After <X> comes <Y>” would be two elements that nobody sees, and that EPUB's checker refuses."""
+    text = re.sub(r"`[^`]*`", "", mistakes_markdown(topic))
+    assert set(re.findall(r"<[^>]*>", text)) <= {
+        f"<{end}{tag}>" for tag in ("details", "summary", "code") for end in ("", "/")
+    }
 
 
 @pytest.mark.parametrize("topic", TOPICS)
