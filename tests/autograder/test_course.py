@@ -174,3 +174,12 @@ def test_doctor_finds_python_cage_and_versions(capsys):
     said = capsys.readouterr().out
     for name in ("Python", "torch", "cage", "Chromium", "versions", "autograder"):
         assert name in said
+
+
+@pytest.mark.parametrize("topic", topics())
+def test_every_topic_has_a_sample_class(topic):
+    """However many mistakes its exercises name."""
+    class_of_topic = sample_class.students(topic)
+    exercise = next(iter(load(topic).values()))
+    written = {answers(0, exercise) for answers in class_of_topic.values()}
+    assert 12 <= len(class_of_topic) <= 20 and len(written) > 8
