@@ -84,7 +84,7 @@ def _keep(path: Path, notebook: nbformat.NotebookNode, seconds: float, root: Pat
 
 def cached_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode | None:
     """The chapter with its outputs if a run with today's code is in the cache, else nothing."""
-    kept = _kept_fingerprints(root).get(topic)
+    kept = kept_fingerprints(root).get(topic)
     if not cache_folder(root).is_dir() or kept != fingerprint(topic, root):
         return None
     with suppress(KeyError):
@@ -94,7 +94,7 @@ def cached_chapter(topic: str, root: Path = ROOT) -> nbformat.NotebookNode | Non
 
 def forget_stale_runs(root: Path = ROOT) -> list[str]:
     """Drops cached runs made with other code than today's and returns their topics."""
-    kept, stale = _kept_fingerprints(root), []
+    kept, stale = kept_fingerprints(root), []
     current = {path.stem: fingerprint(path.stem, root) for path in chapter_files(root)}
     for topic, mark in current.items():
         if kept.get(topic) != mark:
@@ -141,7 +141,8 @@ def _fingerprint_file(root: Path) -> Path:
     return cache_folder(root) / "fingerprints.json"
 
 
-def _kept_fingerprints(root: Path) -> dict[str, str]:
+def kept_fingerprints(root: Path = ROOT) -> dict[str, str]:
+    """Of each chapter, the code that its cached run was made with."""
     with suppress(FileNotFoundError, ValueError):
         return json.loads(_fingerprint_file(root).read_text())
     return {}

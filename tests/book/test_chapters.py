@@ -1,9 +1,11 @@
 """The chapters' notebooks are what their sources say, and plain Markdown through and through."""
 
 import ast
+import importlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -229,6 +231,19 @@ def test_a_change_of_imported_code_makes_a_run_stale(tmp_path):
     assert execution.forget_stale_runs(tmp_path) == []
     (tmp_path / "ml_course" / "ground.py").write_text("level = 1\n")
     assert execution.forget_stale_runs(tmp_path) == ["topic"]
+
+
+def test_a_page_made_from_an_older_run_is_read_again(monkeypatch):
+    """Also where the chapter was run before the builder began, as `make book` does."""
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "extensions"))
+    fresh_runs = importlib.import_module("course_book.fresh_runs")
+    marks = {"first": "a", "second": "b", "waiting": "c"}
+    monkeypatch.setattr(execution, "kept_fingerprints", lambda: dict(marks))
+    env = SimpleNamespace(found_docs={"book/first", "book/second", "book/map"})
+    assert fresh_runs.reread(None, env, set(), set(), set()) == ["book/first", "book/second"]
+    assert fresh_runs.reread(None, env, set(), set(), set()) == []
+    marks["second"] = "new"
+    assert fresh_runs.reread(None, env, set(), set(), set()) == ["book/second"]
 
 
 def test_a_change_of_a_file_that_cells_name_makes_a_run_stale(tmp_path):

@@ -4,11 +4,15 @@ from ml_course.scripts import execution
 
 
 def forget(app, config):
-    app.stale_chapters = execution.forget_stale_runs()
+    execution.forget_stale_runs()
 
 
 def reread(app, env, added, changed, removed):
-    return [f"book/{topic}" for topic in app.stale_chapters if f"book/{topic}" in env.found_docs]
+    """The pages that were made from runs with other code, whoever has run their chapters since."""
+    made, current = getattr(env, "chapter_fingerprints", {}), execution.kept_fingerprints()
+    env.chapter_fingerprints = current  # kept with all else that Sphinx knows of the pages
+    pages = {f"book/{topic}" for topic, mark in current.items() if made.get(topic) != mark}
+    return sorted(pages & env.found_docs)
 
 
 def setup(app):
