@@ -10,10 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ml_course.attention import MultiHeadAttention
 from ml_course.bert.model import begin, mean_over_text
 from ml_course.multimodal.text import Gapped
-from ml_course.transformer import EncoderLayer, FeedForward, LayerNorm, Stack
+from ml_course.transformer import LayerNorm, pre_norm_stack
 
 
 @dataclass(frozen=True)
@@ -75,16 +74,7 @@ class Ithaca(nn.Module):
         self.letter = nn.Embedding(config.letters, width)
         self.word = nn.Embedding(config.words, width) if config.reads_words else None
         self.norm = LayerNorm(width)
-        layers = (
-            EncoderLayer(
-                width,
-                MultiHeadAttention(width, config.heads),
-                FeedForward(width, config.d_ff, activation=F.gelu),
-                pre_norm=True,
-            )
-            for _ in range(config.layers)
-        )
-        self.encoder = Stack(layers, width, final_norm=True)
+        self.encoder = pre_norm_stack(width, config.heads, config.d_ff, config.layers)
         self.letter_head = nn.Linear(width, config.letters)
         self.language_head, self.kind_head = nn.Linear(width, config.languages), nn.Linear(width, config.kinds)
         begin(self, 1e-5, config.deviation)

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ml_course.attention import MultiHeadAttention
-from ml_course.transformer import EncoderLayer, FeedForward, Stack
+from ml_course.transformer import pre_norm_stack
 
 
 def still_masked(step: int, steps: int, count: int) -> int:
@@ -172,16 +171,8 @@ class MaskedPicture(nn.Module):
         self.config, width = config, config.d_model
         self.tokens, self.labels = nn.Embedding(config.vocab + 1, width), nn.Embedding(config.classes + 1, width)
         self.positions = nn.Parameter(0.02 * torch.randn(config.places, width))
-        layers = (
-            EncoderLayer(
-                width,
-                MultiHeadAttention(width, config.heads),
-                FeedForward(width, config.d_ff, activation=F.gelu),
-                pre_norm=True,
-            )
-            for _ in range(config.layers)
-        )
-        self.layers, self.output = Stack(layers, width, final_norm=True), nn.Linear(width, config.vocab)
+        self.layers = pre_norm_stack(width, config.heads, config.d_ff, config.layers)
+        self.output = nn.Linear(width, config.vocab)
 
     def forward(
         self, tokens: Int[Tensor, "batch places"], labels: Int[Tensor, " batch"]

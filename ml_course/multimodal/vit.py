@@ -8,12 +8,10 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ml_course.attention import MultiHeadAttention
 from ml_course.bert.model import begin
 from ml_course.multimodal.patches import PatchEmbedding
-from ml_course.transformer import EncoderLayer, FeedForward, Stack
+from ml_course.transformer import pre_norm_stack
 
 
 @dataclass(frozen=True)
@@ -77,17 +75,8 @@ class ViT(nn.Module):
         if config.height % config.patch or config.width % config.patch:
             raise ValueError(f"patch = {config.patch} does not divide {config.height} × {config.width} pixels")
         self.embedding = PatchEmbedding(config.channels, config.patch, width)
-        layers = (
-            EncoderLayer(
-                width,
-                MultiHeadAttention(width, config.heads),
-                FeedForward(width, config.d_ff, activation=F.gelu),
-                pre_norm=True,
-                dropout=config.dropout,
-            )
-            for _ in range(config.layers)
-        )
-        self.encoder, self.dropout = Stack(layers, width, final_norm=True), nn.Dropout(config.dropout)
+        self.encoder = pre_norm_stack(width, config.heads, config.d_ff, config.layers, dropout=config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(width, config.classes)
         begin(self, config.epsilon, config.deviation)
         self.token = nn.Parameter(torch.zeros(width))

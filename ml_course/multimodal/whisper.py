@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ml_course.attention import MultiHeadAttention, causal_mask
 from ml_course.cnn import conv1d
+from ml_course.rnn import generate
 from ml_course.transformer import DecoderLayer, EncoderLayer, FeedForward, LearnedEmbedding, Stack
 
 
@@ -203,12 +204,8 @@ class Whisper(nn.Module):
 
         The sound is read once. `ml_course.seq2seq.beam_search` with `continuing` looks further ahead.
         """
-        model, tokens = self.continuing(spectrogram), prompt
-        ended = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
-        for _ in range(steps):
-            newest = model(tokens)[:, -1].argmax(1).masked_fill(ended, eos)
-            tokens, ended = torch.cat([tokens, newest[:, None]], dim=1), ended | (newest == eos)
-        return tokens[:, prompt.shape[1] :]
+        written = generate(self.continuing(spectrogram), prompt, steps, eos=eos, filler=eos)[:, prompt.shape[1] :]
+        return F.pad(written, (0, steps - written.shape[1]), value=eos)
 
     def continuing(self, spectrogram: Float[Tensor, "batch frames mels"]) -> Callable[[Tensor], Tensor]:
         r"""The language model of the text given these sounds, for `generate` and `beam_search`: tokens → logits.

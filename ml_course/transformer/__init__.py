@@ -21,6 +21,7 @@ from ml_course.transformer.layers import (
     Stack,
     SwiGLU,
     layer_norm,
+    pre_norm_stack,
 )
 from ml_course.transformer.learning import noam, smoothed_cross_entropy, smoothed_targets
 from ml_course.transformer.model import Transformer, TransformerConfig
@@ -54,6 +55,7 @@ __all__ = [
     "next_token_loss",
     "noam",
     "parameters",
+    "pre_norm_stack",
     "prefix_matching_score",
     "previous_token_score",
     "repeated_sequences",

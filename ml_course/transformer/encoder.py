@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ml_course.attention import MultiHeadAttention, causal_mask
+from ml_course.attention import causal_mask
 from ml_course.transformer.embedding import Embedding
 from ml_course.transformer.language import LMConfig
-from ml_course.transformer.layers import EncoderLayer, FeedForward, Stack
+from ml_course.transformer.layers import pre_norm_stack
 
 FAMILIES = ("encoder-only", "decoder-only", "encoder-decoder")
 
@@ -58,17 +57,7 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.config, width = config, config.d_model
         self.embedding = Embedding(config.vocab, width, dropout=config.dropout)
-        layers = (
-            EncoderLayer(
-                width,
-                MultiHeadAttention(width, config.heads),
-                FeedForward(width, config.d_ff, activation=F.gelu),
-                pre_norm=True,
-                dropout=config.dropout,
-            )
-            for _ in range(config.layers)
-        )
-        self.encoder = Stack(layers, width, final_norm=True)
+        self.encoder = pre_norm_stack(width, config.heads, config.d_ff, config.layers, dropout=config.dropout)
         self.output = nn.Linear(width, config.vocab if says is None else says)
 
     def forward(

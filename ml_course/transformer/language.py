@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ml_course.attention import MultiHeadAttention, causal_mask
 from ml_course.rnn import Window, Windows
 from ml_course.transformer.embedding import Embedding, LearnedEmbedding
-from ml_course.transformer.layers import EncoderLayer, FeedForward, Stack
+from ml_course.transformer.layers import pre_norm_stack
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,9 @@ class TransformerLM(nn.Module):
             self.embedding = LearnedEmbedding(config.vocab, width, context, dropout=config.dropout)
         else:
             raise ValueError(f"positions = {config.positions!r}, expected 'learned', 'sinusoidal' or 'none'")
-        layers = (
-            EncoderLayer(
-                width,
-                attention(width, config.heads),
-                FeedForward(width, config.d_ff, activation=F.gelu),
-                pre_norm=True,
-                dropout=config.dropout,
-            )
-            for _ in range(config.layers)
+        self.decoder = pre_norm_stack(
+            width, config.heads, config.d_ff, config.layers, dropout=config.dropout, attention=attention
         )
-        self.decoder = Stack(layers, width, final_norm=True)
         self.output = nn.Linear(width, config.vocab, bias=False)
         self.output.weight = self.embedding.weight
         self._begin()

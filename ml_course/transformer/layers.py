@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ml_course.attention import MultiHeadAttention
+
 
 def layer_norm(
     x: Float[Tensor, "*batch d_model"],
@@ -215,3 +217,34 @@ class Stack(nn.Module):
         for number, layer in enumerate(self.layers):
             x = layer(x, *arguments) if caches is None else layer(x, *arguments, cache=caches[number])
         return self.norm(x)
+
+
+def pre_norm_stack(
+    d_model: int,
+    heads: int,
+    d_ff: int,
+    layers: int,
+    *,
+    dropout: float = 0.0,
+    attention: Callable[[int, int], nn.Module] = MultiHeadAttention,
+) -> Stack:
+    r"""The stack of most models since GPT-2: pre-norm layers of self-attention and GELU, and a norm after the last.
+
+    attention   attention(d_model, heads) → the module of one layer
+    dropout     of what each branch adds
+    Raises: ValueError when d_model is not divisible by heads. Source: radford2019language, section 2.3.
+
+    >>> pre_norm_stack(8, heads=2, d_ff=16, layers=3)(torch.randn(2, 5, 8)).shape
+    torch.Size([2, 5, 8])
+    """
+    made = (
+        EncoderLayer(
+            d_model,
+            attention(d_model, heads),
+            FeedForward(d_model, d_ff, activation=F.gelu),
+            pre_norm=True,
+            dropout=dropout,
+        )
+        for _ in range(layers)
+    )
+    return Stack(made, d_model, final_norm=True)
