@@ -65,7 +65,7 @@ def pages() -> list[dict[str, Any]]:
             weight = sum(map(sent, set.union(*(asked for _, asked in visits))))
             painted = statistics.median(time for time, _ in visits)
             told = f"{weight / 1000:.0f} kB, its text after {painted:.0f} ms"
-            rows.append({"what": f"page {topic}", "told": told, "bytes": weight, "milliseconds": round(painted)})
+            rows.append({"what": f"page book/{topic}", "told": told, "bytes": weight, "milliseconds": round(painted)})
         browser.close()
         server.shutdown()
     return rows

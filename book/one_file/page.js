@@ -70,7 +70,7 @@
   for (const element of all("[id]")) if (!element.closest("svg")) element.id = idOf(element.id);
   for (const image of all("img")) image.setAttribute("src", `images/${image.getAttribute("src").split("/").pop()}`);
   for (const element of all("*")) {
-    for (const key of ["tabindex", "title", "border", "data-figure", "data-alive"]) element.removeAttribute(key);
+    for (const key of ["tabindex", "title", "border", "loading", "data-figure", "data-alive"]) element.removeAttribute(key);
     if (element.matches("[role=status], .live [role]")) element.removeAttribute("role");
     if (!element.getAttribute("class")) element.removeAttribute("class");
   }

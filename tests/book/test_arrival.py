@@ -41,6 +41,8 @@ def test_a_chapter_is_light_and_does_not_jump(browser, html, site, topic):
         weights = {path.name: sent(path) for path in files if path.is_file()}
         assert sum(weights.values()) <= MOST_BYTES, weights
         assert page.evaluate(SHIFT) < MOST_SHIFT
+        last = page.evaluate("[...document.querySelectorAll('article img')].at(-1).src")
+        assert html / urlsplit(last).path.lstrip("/") not in asked, "a figure far below is fetched before it is needed"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -29,6 +29,8 @@ PLAIN_TEXT = """() => {
 UNDRAWN = """() => [...document.querySelectorAll(".math")].filter(e => !e.querySelector("math"))
   .map(e => e.textContent)"""
 BROKEN_FORMULAS = """() => [...document.querySelectorAll("merror")].map(e => e.outerHTML.slice(0, 200))"""
+# Pictures come when they are near: here all are called at once.
+ALL_IMAGES = """() => Promise.allSettled([...document.images].map(i => { i.loading = "eager"; return i.decode(); }))"""
 BROKEN_IMAGES = """() => [...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src)"""
 WITHOUT_ALT = """() => [...document.querySelectorAll("article img")].filter(i => !i.alt.trim()).map(i => i.src)"""
 # What sticks out on the right and cannot be scrolled to within a box of its own.
@@ -50,6 +52,7 @@ RAW_MYST = re.compile(r"\{[\w:-]+\}`|^:::|```|^\([\w-]+\)=\s*$|\{(?:cite|ref|num
 def test_page(visit, site, name, viewport, scheme):
     seen = visit(f"{site}/{name}.html", viewport, scheme)
     page = seen.page
+    page.evaluate(ALL_IMAGES)
     if folder := os.environ.get("COURSE_SCREENSHOTS"):
         page.screenshot(path=Path(folder, f"{Path(name).name}-{viewport['width']}-{scheme}.png"), full_page=True)
     assert not seen.foreign, "asks another machine"
@@ -159,6 +162,7 @@ def test_page_opens_as_a_file(visit, html, name):
     # A browser gives a file no right to preload fonts; the page is drawn with those its style sheets name.
     assert not [complaint for complaint in seen.complaints if not re.search(r"font|ERR_FAILED|preload", complaint)]
     assert not seen.page.evaluate(UNDRAWN)
+    seen.page.evaluate(ALL_IMAGES)
     assert not seen.page.evaluate(BROKEN_IMAGES)
 
 

@@ -83,7 +83,10 @@ def inline_drawings(app, doctree, page):
 
 
 def size_pictures(app, pagename, templatename, context, doctree):
-    """Says how large each picture is: the page does not jump when it comes, and a phone need not make it a stamp."""
+    """Says how large each picture is: it may come when it is near, the page does not jump, a phone makes it no stamp.
+
+    A chapter's pictures are documents of their own, half of the time to its first word when all come at once.
+    """
     sources = {name: path for path, name in app.builder.images.items()}
 
     def sized(found):
@@ -91,7 +94,7 @@ def size_pictures(app, pagename, templatename, context, doctree):
         if size is None:
             return found[0]
         width, height = (round(float(points) * PIXELS_A_POINT) for points in size.groups())
-        return f'<img width="{width}" height="{height}" style="--width:{width}px" '
+        return f'<img loading="lazy" width="{width}" height="{height}" style="--width:{width}px" '
 
     if "body" in context:
         context["body"] = PICTURE.sub(sized, context["body"])
