@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,7 +171,9 @@ def _options(body: list[str]) -> tuple[dict[str, str], list[str]]:
 def _included(path: str, options: dict[str, str], chapter: Chapter) -> str:
     file = (chapter.root / "book" / path).resolve()
     source = file.read_text()
-    if unknown := options.keys() - {"pyobject", "language", "lines", "caption", "name", "linenos", "emphasize-lines"}:
+    if unknown := options.keys() - {
+        *("pyobject", "dedent", "language", "lines", "caption", "name", "linenos", "emphasize-lines")
+    }:
         raise chapter.error(
             f"gives literalinclude the option {sorted(unknown)}, which the notebook renderer does not know"
         )
@@ -179,6 +182,8 @@ def _included(path: str, options: dict[str, str], chapter: Chapter) -> str:
     if "lines" in options:
         first, _, last = options["lines"].partition("-")
         source = "\n".join(source.splitlines()[int(first) - 1 : int(last or first)])
+    if "dedent" in options:
+        source = textwrap.dedent(source)
     shown = file.relative_to(chapter.root.resolve()).as_posix()
     return f"From `{shown}`:\n\n```{options.get('language', 'python')}\n{source.rstrip()}\n```"
 
