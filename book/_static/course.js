@@ -2,11 +2,19 @@
 "use strict";
 
 /** A formula, table or figure wider than a phone scrolls in its own box: let the keyboard reach that box, too. */
+const BOXES = "div.math, span.math, .pst-scrollable-table-container, .bd-article figure";
+
+function reachIfWide(box) {
+  const wide = box.scrollWidth > box.clientWidth + 1;
+  wide ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex");
+}
+
 function reachWideBoxes() {
-  for (const box of document.querySelectorAll("div.math, .pst-scrollable-table-container, .bd-article figure")) {
-    const wide = box.scrollWidth > box.clientWidth + 1;
-    wide ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex");
-  }
+  const boxes = document.querySelectorAll(BOXES);
+  boxes.forEach(reachIfWide); // now that the formulas' font is there
+  // Again when the window turns or an answer is unfolded.
+  const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => reachIfWide(target)));
+  boxes.forEach((box) => sizes.observe(box));
 }
 
 /** Which questions of a chapter the reader knew the answer to; nothing where the browser keeps nothing. */
@@ -81,4 +89,3 @@ window.addEventListener("DOMContentLoaded", () => {
   markProgress();
 });
 window.addEventListener("load", reachWideBoxes);
-window.addEventListener("resize", reachWideBoxes);

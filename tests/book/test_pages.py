@@ -41,6 +41,13 @@ STICKING_OUT = """() => [...document.querySelectorAll("article *")].filter(e => 
         getComputedStyle(p).position == "absolute") return false;
   return true;
 }).map(e => e.outerHTML.slice(0, 120))"""
+# Formulas that are cut where they are too wide, and signs of a font for icons that is not sent along.
+CUT_FORMULAS = """() => [...document.querySelectorAll("article .math")]
+  .filter(e => ["hidden", "clip"].includes(getComputedStyle(e).overflowX)).map(e => e.outerHTML.slice(0, 120))"""
+MISSING_SIGNS = r"""() => [...document.querySelectorAll("a, button, i, label, summary, .admonition-title")].filter(e =>
+  ["::before", "::after"].map(p => getComputedStyle(e, p)).some(
+    ({content, maskImage}) => /[\ue000-\uf8ff]/.test(content) && maskImage == "none"))
+  .map(e => e.outerHTML.slice(0, 120))"""
 RAW_FORMULA = re.compile(r"\\[(\[]|\$\$|\\(?:frac|sum|begin|text|sqrt|alpha)\b|(?<!\w)\$[^$\s][^$\n]*\$")
 RAW_MYST = re.compile(r"\{[\w:-]+\}`|^:::|```|^\([\w-]+\)=\s*$|\{(?:cite|ref|numref|term|doc|eq)\b", re.MULTILINE)
 
@@ -62,6 +69,8 @@ def test_page(visit, site, name, viewport, scheme):
     assert not RAW_MYST.findall(text)
     assert not page.evaluate(UNDRAWN)
     assert not page.evaluate(BROKEN_FORMULAS)
+    assert not page.evaluate(CUT_FORMULAS)
+    assert not page.evaluate(MISSING_SIGNS)
     assert not page.evaluate(BROKEN_IMAGES)
     assert not page.evaluate(WITHOUT_ALT)
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]

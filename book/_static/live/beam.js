@@ -41,6 +41,7 @@ Live.define("beam", (box, { letters, start, table, steps: most, beam: first = 2 
   const place = make("div", { class: "live-scroll", tabindex: "0", role: "group", "aria-label": "The tree of the search" });
   const told = make("p", { class: "live-told", role: "status" });
   const word = (way) => way.letters.map((letter) => (letter === END ? "·" : letters[letter])).join("") || "start";
+  const ending = (text) => (text.length > 6 ? `…${text.slice(-6)}` : text); // what a box has room for
 
   function draw() {
     const column = 128, row = 30;
@@ -56,19 +57,20 @@ Live.define("beam", (box, { letters, start, table, steps: most, beam: first = 2 
         const from = tree[i - 1].drawn.indexOf(tree[i - 1].kept[way.origin]);
         const [x0, y0] = spots[i - 1][from];
         drawing.append(svg("path", {
-          d: `M${x0 + 76} ${y0}C${x0 + 100} ${y0} ${x - 24} ${y} ${x} ${y}`, class: `live-edge${isKept ? " live-active" : ""}`,
+          d: `M${x0 + 104} ${y0}C${x0 + 116} ${y0} ${x - 12} ${y} ${x} ${y}`, class: `live-edge${isKept ? " live-active" : ""}`,
         }));
       }
       drawing.append(svg("g", { class: `live-way${isKept ? " live-kept" : ""}` },
-        svg("rect", { x, y: y - 12, width: 76, height: 24, rx: 6 }),
-        svg("text", { x: x + 6, y: y + 4 }, word(way).slice(-6)),
-        svg("text", { x: x + 71, y: y + 4, class: "live-small" }, i ? number(scoreOf(way), 1) : "")));
+        svg("rect", { x, y: y - 12, width: 104, height: 24, rx: 6 }),
+        svg("text", { x: x + 6, y: y + 4 }, ending(word(way))),
+        svg("text", { x: x + 99, y: y + 4, class: "live-small" }, i ? number(scoreOf(way), 1) : "")));
     }));
     place.replaceChildren(drawing);
     const kept = tree.at(-1).kept;
     const over = kept.every((way) => way.ended) || tree.length > most;
     told.textContent = `${over ? "Over" : `Step ${tree.length - 1}`}. Kept: ` +
-      kept.map((way) => `${word(way)} (log-probability ${number(way.total, 3)})`).join(", ");
+      kept.map((way) => `${word(way)} (log-probability ${number(way.total, 3)}` +
+        `${alpha ? `, score ${number(scoreOf(way), 3)}` : ""})`).join(", ");
   }
 
   const again = () => { const steps = tree.length - 1; restart(); for (let i = 0; i < steps && grow(); i += 1); draw(); };

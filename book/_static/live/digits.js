@@ -43,7 +43,7 @@ Live.define("digits", (box, { size, layers, weight, bias, examples }) => {
     for (let x = 0; x < size; x += 1) {
       const square = { x: x * CELL, y: y * CELL, width: CELL, height: CELL };
       pixels.push(svg("rect", { ...square, class: "live-pixel" }));
-      answers.push(svg("rect", { ...square, class: "live-pixel" }));
+      answers.push(svg("rect", { ...square, class: "live-pixel live-answer" }));
     }
   }
   const frame = svg("rect", { width: 3 * CELL, height: 3 * CELL, class: "live-window" });
@@ -88,7 +88,7 @@ Live.define("digits", (box, { size, layers, weight, bias, examples }) => {
     spot.setAttribute("x", x * CELL); spot.setAttribute("y", y * CELL);
     const chances = classify(sheet), best = chances.indexOf(Math.max(...chances));
     bars.replaceChildren(...chances.map((chance, digit) => make("li", { style: `--weight:${chance.toFixed(3)}`, class: digit === best ? "live-best" : "" },
-      make("span", {}, `${digit}`), ` ${Math.round(100 * chance)} %`)));
+      make("span", {}, `${digit}`), `: ${Math.round(100 * chance)} %`)));
     const empty = sheet.flat().every((value) => value === 0);
     told.textContent = empty
       ? "Draw a digit on the left sheet: with the pointer, or with the arrow keys and the space bar."

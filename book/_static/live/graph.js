@@ -6,14 +6,14 @@ Live.define("graph", (box, data) => {
   const { make, svg, canvas, button, number } = Live;
   const start = { w: 2, x: 3, b: -1, y: 4, ...data };
   const nodes = {
-    w: { at: [60, 50], label: "w" },
-    x: { at: [60, 130], label: "x" },
-    b: { at: [60, 210], label: "b" },
-    y: { at: [60, 290], label: "y" },
-    p: { at: [200, 90], label: "w · x", of: ["w", "x"], value: (w, x) => w * x, slopes: (w, x) => [x, w] },
-    z: { at: [350, 130], label: "+ b", of: ["p", "b"], value: (p, b) => p + b, slopes: () => [1, 1] },
-    d: { at: [500, 170], label: "− y", of: ["z", "y"], value: (z, y) => z - y, slopes: () => [1, -1] },
-    L: { at: [650, 170], label: "square", of: ["d"], value: (d) => d * d, slopes: (d) => [2 * d] },
+    w: { at: [60, 60], label: "w" },
+    x: { at: [60, 170], label: "x" },
+    b: { at: [60, 280], label: "b" },
+    y: { at: [60, 390], label: "y" },
+    p: { at: [200, 115], label: "w · x", of: ["w", "x"], value: (w, x) => w * x, slopes: (w, x) => [x, w] },
+    z: { at: [350, 170], label: "+ b", of: ["p", "b"], value: (p, b) => p + b, slopes: () => [1, 1] },
+    d: { at: [500, 225], label: "− y", of: ["z", "y"], value: (z, y) => z - y, slopes: () => [1, -1] },
+    L: { at: [650, 225], label: "square", of: ["d"], value: (d) => d * d, slopes: (d) => [2 * d] },
   };
   const inputs = ["w", "x", "b", "y"];
   const inner = ["p", "z", "d", "L"];
@@ -21,7 +21,7 @@ Live.define("graph", (box, data) => {
   const steps = [...inner.map((name) => ["forward", name]), ["seed", "L"], ...[...inner].reverse().map((name) => ["backward", name])];
   let done = 0;
 
-  const drawing = canvas(760, 340, "The graph of L = (w·x + b − y)², with the value and the gradient of each node");
+  const drawing = canvas(760, 450, "The graph of L = (w·x + b − y)², with the value and the gradient of each node");
   const edges = [], marks = {};
   for (const [name, node] of Object.entries(nodes)) {
     for (const [i, from] of (node.of ?? []).entries()) {
@@ -31,7 +31,7 @@ Live.define("graph", (box, data) => {
         x1: x1 + (x2 - x1) * cut, y1: y1 + (y2 - y1) * cut, x2: x2 - (x2 - x1) * cut, y2: y2 - (y2 - y1) * cut,
         class: "live-edge",
       });
-      const slope = svg("text", { x: x1 + 0.55 * (x2 - x1), y: y1 + 0.55 * (y2 - y1) - 7, class: "live-slope" });
+      const slope = svg("text", { x: x1 + 0.55 * (x2 - x1), y: y1 + 0.55 * (y2 - y1) - 12, class: "live-slope" });
       edges.push({ line, slope, from, to: name, i });
       drawing.append(line, slope);
     }

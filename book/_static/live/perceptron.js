@@ -36,8 +36,8 @@ Live.define("perceptron", (box, { points, labels, names }) => {
   const told = make("p", { class: "live-told", role: "status" });
   const marks = points.map((_, i) => {
     const shape = labels[i] > 0
-      ? svg("circle", { r: 8, class: "live-blue" })
-      : svg("rect", { x: -7.5, y: -7.5, width: 15, height: 15, class: "live-orange" });
+      ? svg("rect", { x: -7.5, y: -7.5, width: 15, height: 15, class: "live-orange" })
+      : svg("circle", { r: 8, class: "live-blue" });
     const mark = svg("g", { class: "live-point", role: "img" }, svg("circle", { r: 20, class: "live-grip" }), shape);
     movable(mark, drawing, () => [toX(points[i][0]), toY(points[i][1])], (px, py) => {
       points[i] = [fromX(px), fromY(py)];
