@@ -114,6 +114,6 @@ def measure(large: bool) -> list[dict[str, Any]]:
             "array": lambda: epoch(network, few),
         }
         seconds = ratios.interleaved(runs, 3 * SCALAR_ROUNDS if large else SCALAR_ROUNDS)
-        what = f"{len(few)} steps with {BATCH} digits each, scalar engine"
+        what = f"{len(few)} steps with {BATCH} digits each, array engine"
         rows.append(ratios.row(what, seconds["scalar"], seconds["array"], "× the array engine"))
     return rows
