@@ -41,7 +41,7 @@ KNOWN = re.compile(rf"({'|'.join(NAMES)})\b", re.IGNORECASE)
 LIGHT, DARK = ("".join(f"--fig-{name}:{pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
 HEAD = re.compile(r"<svg\b[^>]*>")
 SIZE = re.compile(r'<svg\b[^>]*?\bwidth="([\d.]+)pt" height="([\d.]+)pt"')
-VIEW = re.compile(r'viewBox="0 0 ([\d.]+) ')
+VIEW = re.compile(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+) ')
 PICTURE = re.compile(r'<img (?=[^>]*src="[./]*_images/([\w-]+\.svg)")')
 PIXELS_A_POINT = 96 / 72
 
