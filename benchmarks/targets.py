@@ -113,8 +113,7 @@ class Line:
 
     @property
     def interval(self) -> str:
-        known = self.row is not None and "low" in self.row
-        if not known:
+        if self.row is None or "low" not in self.row:
             return "–"
         number = "{:.3f}".format if self.target.upper_end else _number  # the third digit may be what decides
         return f"[{number(self.row['low'])}, {number(self.row['high'])}]"

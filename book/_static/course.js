@@ -1,20 +1,18 @@
 // What every page needs of its own. What it remembers stays in the reader's browser.
 "use strict";
 
-/** A formula, table or figure wider than a phone scrolls in its own box: let the keyboard reach that box, too. */
 const BOXES = "div.math, span.math, .pst-scrollable-table-container, .bd-article figure";
 
-function reachIfWide(box) {
-  const wide = box.scrollWidth > box.clientWidth + 1;
-  wide ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex");
-}
-
+/** A formula, table or figure wider than a phone scrolls in its own box: let the keyboard reach that box, too. */
 function reachWideBoxes() {
-  const boxes = document.querySelectorAll(BOXES);
-  boxes.forEach(reachIfWide); // now that the formulas' font is there
-  // Again when the window turns or an answer is unfolded.
-  const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => reachIfWide(target)));
-  boxes.forEach((box) => sizes.observe(box));
+  // At once, and again when the window turns or an answer is unfolded.
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target: box } of entries) {
+      const wide = box.scrollWidth > box.clientWidth + 1;
+      wide ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex");
+    }
+  });
+  document.querySelectorAll(BOXES).forEach((box) => sizes.observe(box));
 }
 
 /** Which questions of a chapter the reader knew the answer to; nothing where the browser keeps nothing. */

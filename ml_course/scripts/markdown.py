@@ -18,6 +18,7 @@ import yaml
 
 from ml_course.scripts.bibliography import Bibliography
 
+INCLUDE_OPTIONS = {"pyobject", "dedent", "language", "lines", "caption", "name", "linenos", "emphasize-lines"}
 FENCE = re.compile(r"^(?P<indent> *)(?P<mark>`{3,}|:{3,}|~{3,})(?P<info>.*)$")
 DIRECTIVE = re.compile(r"^\{(?P<name>[\w:-]+)\}\s*(?P<argument>.*)$")
 TARGET = re.compile(r"^\((?P<label>[\w:.-]+)\)=\s*$")
@@ -171,9 +172,7 @@ def _options(body: list[str]) -> tuple[dict[str, str], list[str]]:
 def _included(path: str, options: dict[str, str], chapter: Chapter) -> str:
     file = (chapter.root / "book" / path).resolve()
     source = file.read_text()
-    if unknown := options.keys() - {
-        *("pyobject", "dedent", "language", "lines", "caption", "name", "linenos", "emphasize-lines")
-    }:
+    if unknown := options.keys() - INCLUDE_OPTIONS:
         raise chapter.error(
             f"gives literalinclude the option {sorted(unknown)}, which the notebook renderer does not know"
         )

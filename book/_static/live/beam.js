@@ -44,7 +44,7 @@ Live.define("beam", (box, { letters, start, table, steps: most, beam: first = 2 
   const ending = (text) => (text.length > 6 ? `…${text.slice(-6)}` : text); // what a box has room for
 
   function draw() {
-    const column = 128, row = 30;
+    const column = 128, row = 30, wide = 104;
     const height = Math.max(...tree.map((level) => level.drawn.length)) * row + 20;
     const width = Math.max(640, tree.length * column + 40);
     const drawing = canvas(width, height, "Each column is a step; kept ways are filled");
@@ -57,13 +57,13 @@ Live.define("beam", (box, { letters, start, table, steps: most, beam: first = 2 
         const from = tree[i - 1].drawn.indexOf(tree[i - 1].kept[way.origin]);
         const [x0, y0] = spots[i - 1][from];
         drawing.append(svg("path", {
-          d: `M${x0 + 104} ${y0}C${x0 + 116} ${y0} ${x - 12} ${y} ${x} ${y}`, class: `live-edge${isKept ? " live-active" : ""}`,
+          d: `M${x0 + wide} ${y0}C${x0 + wide + 12} ${y0} ${x - 12} ${y} ${x} ${y}`, class: `live-edge${isKept ? " live-active" : ""}`,
         }));
       }
       drawing.append(svg("g", { class: `live-way${isKept ? " live-kept" : ""}` },
-        svg("rect", { x, y: y - 12, width: 104, height: 24, rx: 6 }),
+        svg("rect", { x, y: y - 12, width: wide, height: 24, rx: 6 }),
         svg("text", { x: x + 6, y: y + 4 }, ending(word(way))),
-        svg("text", { x: x + 99, y: y + 4, class: "live-small" }, i ? number(scoreOf(way), 1) : "")));
+        svg("text", { x: x + wide - 5, y: y + 4, class: "live-small" }, i ? number(scoreOf(way), 1) : "")));
     }));
     place.replaceChildren(drawing);
     const kept = tree.at(-1).kept;
